@@ -1,0 +1,24 @@
+"""What to install when an import fails. Pure."""
+
+from __future__ import annotations
+
+from traceback import walk_tb
+
+_EXTRAS = (("penstock_server", "server"), ("penstock.net", "net"))
+
+
+def install_hint(error: ImportError) -> str:
+    """The command that installs what is missing, or an empty text where nothing is.
+
+    A module that only an extra of penstock asks for is installed by that extra.
+    """
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    importers = [
+        str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)
+    ]
+    wanted_by = [error.name, *reversed(importers)]
+    for package, extra in _EXTRAS:
+        if any(name == package or name.startswith(f"{package}.") for name in wanted_by):
+            return f"pip install 'penstock[{extra}]'"
+    return f"pip install {error.name.partition('.')[0]}"

@@ -1,0 +1,73 @@
+"""Checks of operator options, made while a pipeline is built: each error names its option."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from typing import Any
+
+from ._errors import PipelineError
+from ._spec import caller, function_name
+
+
+def refuse(stage: str, problem: str) -> PipelineError:
+    """The error for ``stage`` with the caller's line; to be raised."""
+    return PipelineError(stage, problem, caller())
+
+
+def whole_number(stage: str, option: str, value: Any, *, at_least: int) -> None:
+    """Demand an int of at least ``at_least``; a bool is not a number here."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise refuse(
+            stage, f"{option} must be a whole number of at least {at_least}, got {value!r}"
+        )
+
+
+def seconds(stage: str, option: str, value: Any, *, above_zero: bool = True) -> None:
+    """Demand a finite number of seconds, above zero unless told otherwise."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or value != value or value == float("inf") or value < 0:
+        raise refuse(stage, f"{option} must be a number of seconds, got {value!r}")
+    if above_zero and value == 0:
+        raise refuse(stage, f"{option} must be more than 0 seconds")
+
+
+def one_of(stage: str, option: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Demand one of the given words."""
+    if value not in choices:
+        allowed = ", ".join(repr(choice) for choice in choices)
+        raise refuse(stage, f"{option} must be one of {allowed}, got {value!r}")
+
+
+def function(stage: str, option: str, value: Any, *, instead: str | None = None) -> None:
+    """Demand something callable; with ``instead``, not a coroutine function.
+
+    ``instead`` names the operator that does take one.
+    """
+    if not callable(value):
+        raise refuse(stage, f"{option} must be a function, got {value!r}")
+    if instead is not None and is_async(value):
+        raise refuse(
+            stage,
+            f"{option} must be an ordinary function, but {function_name(value)} is async;"
+            f" use {instead}",
+        )
+
+
+def is_async(value: Any) -> bool:
+    """Whether calling it gives a coroutine, as far as can be told without calling it."""
+    call = getattr(value, "__call__", None)  # noqa: B004 - the method itself is wanted
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
+
+
+def importable(stage: str, option: str, value: Any) -> None:
+    """Demand a function that another process can import: pickled by its name."""
+    try:
+        pickle.dumps(value)
+    except Exception as error:
+        raise refuse(
+            stage,
+            f"{option} must be importable by name to run on processes, but"
+            f" {function_name(value)} is not (a lambda, a local function, or a closure);"
+            " define it at the top level of a module",
+        ) from error

@@ -1,0 +1,1 @@
+"""Producers, by family: functions that give a `Stream`."""

@@ -1,0 +1,1 @@
+"""Sinks, by family: what ``Stream.to`` takes."""

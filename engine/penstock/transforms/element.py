@@ -1,0 +1,162 @@
+"""Element operators: plain functions from a list of items to a list of items.
+
+Each ``start_*`` makes the function of one run. The happy path is one comprehension over an
+iterator: Python calls the user's function from a comprehension faster than ``map`` does. When the
+function raises, the iterator stands just behind the failing item, so the item is known, and with
+``errors="skip"`` the rest goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from operator import length_hint
+from typing import Any, Literal, TypeAlias
+
+from .._errors import ItemFailed
+from .._spec import Chunk, Step, StepControl
+
+Errors: TypeAlias = Literal["raise", "skip"]
+Strict: TypeAlias = Callable[[Iterator[Any]], Chunk]
+Lazy: TypeAlias = Callable[[Iterator[Any]], Iterable[Any]]
+
+
+def _step(errors: Errors, control: StepControl, strict: Strict, lazy: Lazy) -> Step:
+    """The step that applies an operator to each chunk.
+
+    Both forms do the same: ``strict`` gives a list, ``lazy`` an iterable that keeps what it has
+    given when it fails. It must be a generator: in `map` a function that raises ``StopIteration``
+    would end the chunk.
+    """
+    return _raising(strict) if errors == "raise" else _skipping(lazy, control)
+
+
+def _raising(strict: Strict) -> Step:
+    def step(items: Chunk) -> Chunk:
+        waiting = iter(items)
+        try:
+            return strict(waiting)
+        except Exception as error:
+            raise ItemFailed(items[len(items) - length_hint(waiting) - 1]) from error
+
+    return step
+
+
+def _skipping(lazy: Lazy, control: StepControl) -> Step:
+    def step(items: Chunk) -> Chunk:
+        done: Chunk = []
+        waiting = iter(items)
+        while True:
+            try:
+                done.extend(lazy(waiting))
+            except Exception:  # noqa: BLE001 - what the user asked for; counted
+                control.skipped(1)
+            else:
+                return done
+
+    return step
+
+
+def start_map(f: Callable[[Any], Any], errors: Errors, control: StepControl) -> Step:
+    """``f`` of each item."""
+    return _step(
+        errors,
+        control,
+        lambda waiting: [f(item) for item in waiting],
+        lambda waiting: (f(item) for item in waiting),
+    )
+
+
+def start_filter(keep: Callable[[Any], object], errors: Errors, control: StepControl) -> Step:
+    """The items that ``keep`` says yes to."""
+    return _step(
+        errors,
+        control,
+        lambda waiting: [item for item in waiting if keep(item)],
+        lambda waiting: (item for item in waiting if keep(item)),
+    )
+
+
+def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: Errors, control: StepControl) -> Step:
+    """All items of ``f`` of each item."""
+    return _step(
+        errors,
+        control,
+        lambda waiting: [inner for item in waiting for inner in f(item)],
+        lambda waiting: (inner for item in waiting for inner in f(item)),
+    )
+
+
+def start_tap(f: Callable[[Any], object], errors: Errors, control: StepControl) -> Step:
+    """The items themselves, once ``f`` has seen them."""
+
+    def look(item: Any) -> Any:
+        f(item)
+        return item
+
+    return start_map(look, errors, control)
+
+
+def start_scan(
+    initial: Any, f: Callable[[Any, Any], Any], errors: Errors, control: StepControl
+) -> Step:
+    """The running result of ``f(state, item)``, after each item."""
+    state = initial
+
+    def advance(item: Any) -> Any:
+        nonlocal state
+        state = f(state, item)
+        return state
+
+    return start_map(advance, errors, control)
+
+
+def start_take(count: int, control: StepControl) -> Step:
+    """The first ``count`` items; the stages before it end then."""
+    left = count
+    if not left:
+        control.finish()
+
+    def step(items: Chunk) -> Chunk:
+        nonlocal left
+        taken = items[:left]
+        left -= len(taken)
+        if not left:
+            control.finish()
+        return taken
+
+    return step
+
+
+def start_skip(count: int, control: StepControl) -> Step:
+    """All but the first ``count`` items."""
+    left = count
+
+    def step(items: Chunk) -> Chunk:
+        nonlocal left
+        if not left:
+            return items
+        kept = items[left:]
+        left = max(0, left - len(items))
+        return kept
+
+    return step
+
+
+def start_batch(size: int, control: StepControl) -> Step:
+    """Lists of ``size`` items; the last may be shorter."""
+    held: Chunk = []
+
+    def step(items: Chunk) -> Chunk:
+        nonlocal held
+        held += items
+        source = iter(held)
+        full = [list(islice(source, size)) for _ in range(len(held) // size)]
+        held = list(source)
+        return full
+
+    def flush() -> Chunk:
+        return [held] if held else []
+
+    control.at_end(flush)
+    return step

@@ -1,0 +1,121 @@
+"""MessagePack, as far as it is handled by the byte (the MessagePack specification, "Formats").
+
+Writing: the headers of maps, arrays and strings, to put encoded pieces together.
+
+Reading: five bytes can declare four billion items, and readers that make room for what is declared
+before they have it are felled by a few nested ones. So a payload is walked once, building nothing,
+which proves that every declared length is backed by bytes; only then is it built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+import msgpack  # type: ignore[import-untyped]  # it ships no annotations
+from msgpack import exceptions  # pyright: ignore[reportMissingTypeStubs]
+
+
+class MalformedMessagePack(ValueError):
+    """The bytes are not MessagePack, or cut short, or not text where they should be."""
+
+
+class _Unpacker(Protocol):
+    """What is used of `msgpack.Unpacker`."""
+
+    def feed(self, data: bytes) -> None: ...
+    def skip(self) -> None: ...
+    def tell(self) -> int: ...
+
+
+class _Msgpack(Protocol):
+    """What is used of `msgpack`."""
+
+    def Unpacker(self, *, max_buffer_size: int) -> _Unpacker: ...  # noqa: N802 - a class's name
+    def unpackb(self, packed: bytes, *, strict_map_key: bool) -> object: ...
+
+
+_msgpack = cast("_Msgpack", msgpack)
+
+
+def array_header(length: int) -> bytes:
+    """What stands before the items of an array of `length`."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    if length < 2**16:
+        return b"\xdc" + length.to_bytes(2, "big")
+    return b"\xdd" + length.to_bytes(4, "big")
+
+
+def map_header(length: int) -> bytes:
+    """What stands before the keys and values of a map of `length` pairs."""
+    if length < 16:
+        return bytes((0x80 | length,))
+    if length < 2**16:
+        return b"\xde" + length.to_bytes(2, "big")
+    return b"\xdf" + length.to_bytes(4, "big")
+
+
+def string(text: bytes) -> bytes:
+    """A string, header and all, of text that is UTF-8 already."""
+    length = len(text)
+    if length < 32:
+        return bytes((0xA0 | length,)) + text
+    if length < 2**8:
+        return b"\xd9" + bytes((length,)) + text
+    if length < 2**16:
+        return b"\xda" + length.to_bytes(2, "big") + text
+    return b"\xdb" + length.to_bytes(4, "big") + text
+
+
+def unpack_one(payload: bytes) -> object:
+    """The one value that `payload` is.
+
+    Map keys are text or bytes, others are refused. Takes memory for what is there, whatever is
+    declared. Raises `MalformedMessagePack`.
+    """
+    unpacker = _unpacker(payload)
+    _prove(unpacker)
+    return _build(payload)
+
+
+def unpack_all(payload: bytes) -> Iterator[object]:
+    """The values that stand one after another in `payload`, each as `unpack_one` takes it."""
+    unpacker = _unpacker(payload)
+    start = 0
+    while start < len(payload):
+        _prove(unpacker)
+        end = unpacker.tell()
+        yield _build(payload[start:end])
+        start = end
+
+
+def _unpacker(payload: bytes) -> _Unpacker:
+    unpacker = _msgpack.Unpacker(max_buffer_size=max(1, len(payload)))
+    unpacker.feed(payload)
+    return unpacker
+
+
+def _prove(unpacker: _Unpacker) -> None:
+    """Walks over one value without building it."""
+    try:
+        unpacker.skip()
+    except (exceptions.UnpackException, ValueError, RecursionError) as fault:
+        raise MalformedMessagePack(_reason(fault)) from fault
+
+
+def _build(proved: bytes) -> object:
+    try:
+        return _msgpack.unpackb(proved, strict_map_key=True)
+    except (ValueError, RecursionError) as fault:
+        raise MalformedMessagePack(_reason(fault)) from fault
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, exceptions.OutOfData):
+        return "cut short"
+    if isinstance(fault, exceptions.StackError | RecursionError):
+        return "nested too deeply"
+    if isinstance(fault, exceptions.ExtraData):
+        return "something follows the value"
+    return str(fault) or "malformed"

@@ -1,0 +1,46 @@
+# Sourced by the other scripts: makes .venv, or brings it up to date, and does nothing when it is.
+#
+#   ensure_venv EXTRAS     e.g.  ensure_venv server,net
+#
+# Needs only Python 3.11 or newer with its venv module. A stamp beside the environment holds a
+# checksum of what was installed, so the second call costs a few milliseconds.
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+venv="$root/.venv"
+
+find_python() {
+    for candidate in ${PENSTOCK_PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14 python; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    echo "penstock: needs Python 3.11 or newer; none of python3, python3.11 … python3.14 is" >&2
+    echo "          (set PENSTOCK_PYTHON to one that is elsewhere)" >&2
+    return 1
+}
+
+ensure_venv() {
+    extras=$1
+    wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)
+    stamp="$venv/.installed-$extras"
+    [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
+
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        python=$(find_python) || return 1
+        echo "penstock: first run, making .venv with $("$python" --version) (under a minute) …" >&2
+        "$python" -m venv --clear "$venv" || {
+            echo "penstock: '$python -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2
+            return 1
+        }
+    else
+        echo "penstock: bringing .venv up to date …" >&2
+    fi
+    PIP_CONSTRAINT="$root/constraints.txt" "$venv/bin/python" -m pip install --quiet --quiet \
+        --disable-pip-version-check --editable "$root[$extras]" || {
+        echo "penstock: the installation failed; what pip says above is why" >&2
+        return 1
+    }
+    echo "$wanted" >"$stamp"
+}

@@ -1,0 +1,107 @@
+"""What the connections of one worker share: time limits of writes, and the news of a shutdown."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from math import inf
+
+import trio
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
+from hypercorn.typing import Event
+
+STALL_TIMEOUT = 30.0
+"""Seconds that a peer may accept nothing, unless the application sets another time."""
+
+
+class TerminationEvent(EventWrapper):
+    """Hypercorn's event of the shutdown, which also makes a call when it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announce: Callable[[], None] | None = None
+
+    async def set(self) -> None:
+        """Set the event and, the first time, make the call."""
+        await super().set()
+        announce, self.announce = self.announce, None
+        if announce is not None:
+            announce()
+
+
+class GuardedContext(WorkerContext):
+    """Hypercorn's worker context with bounded writes and an early notice of the shutdown.
+
+    Attributes:
+        stall_timeout: Seconds after which a connection whose peer accepts nothing is dropped.
+            Settable at any time; it holds for the writes that start afterwards.
+    """
+
+    def __init__(self, max_requests: int | None) -> None:
+        super().__init__(max_requests)
+        self.stall_timeout = STALL_TIMEOUT
+        terminated = TerminationEvent()
+        terminated.announce = self._announce
+        self.terminated: Event = terminated
+        self._terminated_at = inf
+        # A dictionary and not a set, to keep the order in which they came.
+        self._callbacks: dict[Callable[[], None], None] = {}
+        self._pending: dict[trio.CancelScope, float] = {}
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the server has begun to shut down."""
+        return self.terminated.is_set()
+
+    def on_terminated(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once when the server begins to shut down; at once if it has begun.
+
+        Plain Hypercorn tells an application only when its grace is over. The calls come in the
+        order of registration; a callback that is registered twice is called once. One that raises
+        doesn't keep the others from being called, but then ends the server with an
+        ``ExceptionGroup``.
+        """
+        if self.is_terminated:
+            callback()
+        else:
+            self._callbacks[callback] = None
+
+    def write_deadline(self, grace: float) -> float:
+        """When a write that makes no progress from now on must end, on Trio's clock.
+
+        ``grace`` is the seconds that a write may go on after the start of the shutdown.
+        """
+        return min(trio.current_time() + self.stall_timeout, self._terminated_at + grace)
+
+    @contextmanager
+    def bounded(self, grace: float, *, shield: bool) -> Generator[trio.CancelScope]:
+        """A scope that ends after ``stall_timeout``, or ``grace`` seconds into the shutdown."""
+        scope = trio.CancelScope(deadline=self.write_deadline(grace), shield=shield)
+        self._pending[scope] = grace
+        try:
+            with scope:
+                yield scope
+        finally:
+            del self._pending[scope]
+
+    def _announce(self) -> None:
+        """Cut the writes under way, then tell those who asked."""
+        self._terminated_at = trio.current_time()
+        for scope, grace in self._pending.items():
+            scope.deadline = min(scope.deadline, self._terminated_at + grace)
+        callbacks, self._callbacks = self._callbacks, {}
+        errors: list[Exception] = []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - raised below, when all have been called
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("callbacks of the shutdown failed", errors)
+
+
+def context_of(send: object) -> GuardedContext | None:
+    """The context behind an ASGI ``send`` callable, for HTTP or WebSocket.
+
+    None where ``send`` isn't that of a guarded Hypercorn: another server, or wrapped on its way.
+    """
+    context = getattr(getattr(send, "__self__", None), "context", None)
+    return context if isinstance(context, GuardedContext) else None

@@ -1,0 +1,111 @@
+"""HTTP/1.1: bytes after a request don't hide a disconnect."""
+
+from collections.abc import Awaitable, Callable
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+
+from penstock_server.hypercorn_guard._events import PipelinedInput, StreamAborted, TransportAborted
+
+MAX_PIPELINED_BYTES = 2**16
+"""What may be read ahead of the request that is being answered, up to one more read."""
+
+
+class PatientConnection(h11.Connection):
+    """An h11 connection that, paused, asks for data instead.
+
+    Hypercorn stops reading at PAUSED, and with it stops seeing the peer leave.
+    """
+
+    _paused = False
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event; NEED_DATA in place of PAUSED."""
+        event = super().next_event()
+        self._paused = event is h11.PAUSED
+        return h11.NEED_DATA if event is h11.PAUSED else event
+
+    def start_next_cycle(self) -> None:
+        """Begin the next request."""
+        super().start_next_cycle()
+        self._paused = False
+
+    @property
+    def pipelined_bytes(self) -> int:
+        """How many bytes wait for the end of the current request."""
+        return len(self.trailing_data[0]) if self._paused else 0
+
+
+class GuardedH11Protocol(H11Protocol):
+    """Hypercorn's HTTP/1.1, which goes on reading while a request is answered.
+
+    What a client pipelines is kept, to a limit, and parsed when its turn comes. Past the limit
+    nothing more is read, so that there a disconnect is only seen by writing.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        task_group: TaskGroup,
+        connection_state: ConnectionState,
+        ssl: bool,
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+        send: Callable[[Event], Awaitable[None]],
+    ) -> None:
+        super().__init__(
+            app, config, context, task_group, connection_state, ssl, client, server, send
+        )
+        self.connection = PatientConnection(
+            h11.SERVER, max_incomplete_event_size=config.h11_max_incomplete_size
+        )
+        self._parsing = trio.Lock()
+        self._peer_gone = False
+
+    async def handle(self, event: Event) -> None:
+        """Take what the transport has read, or has to say."""
+        if isinstance(event, Closed):
+            self._peer_gone = True
+            await self.can_read.set()
+            await super().handle(event)
+        elif isinstance(event, PipelinedInput):
+            async with self._parsing:
+                await self._handle_events()
+        else:
+            async with self._parsing:
+                await super().handle(event)
+            if isinstance(event, RawData) and self._pipelined_bytes() > MAX_PIPELINED_BYTES:
+                await self._wait_for_turn()
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Do what the stream asks of the connection."""
+        if isinstance(event, StreamAborted):
+            await self.send(TransportAborted())
+        else:
+            await super().stream_send(event)
+
+    def _pipelined_bytes(self) -> int:
+        if isinstance(self.connection, PatientConnection):
+            return self.connection.pipelined_bytes
+        return 0  # a WebSocket reads all that comes
+
+    async def _wait_for_turn(self) -> None:
+        if not self._peer_gone:
+            await self.can_read.clear()
+            await self.can_read.wait()
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        waiting = isinstance(self.connection, PatientConnection) and (
+            self.connection.trailing_data[0] != b""
+        )
+        if waiting and not self._peer_gone:
+            # By way of the transport, which knows what to do when it turns out to be HTTP/2.
+            await self.send(PipelinedInput())

@@ -1,0 +1,72 @@
+"""The representation a client wants: ``?format=`` or ``Accept`` (RFC 9110 section 12.5.1). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+Format: TypeAlias = Literal["sse", "ndjson", "msgpack", "json"]
+
+MEDIA_TYPES: Mapping[str, Format] = {
+    "text/event-stream": "sse",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/msgpack": "msgpack",
+    "application/x-msgpack": "msgpack",
+    "application/vnd.msgpack": "msgpack",
+    "application/json": "json",
+}
+"""What is understood, the server's own preference first."""
+
+
+class NotAcceptable(ValueError):
+    """The client wants something that there is not."""
+
+
+def choose(accept: str | None, format_: str | None) -> Format:
+    """The representation; SSE where the client has no preference.
+
+    Raises `NotAcceptable`, whose text says what there is.
+    """
+    if format_ is not None:
+        chosen: Format | None = next((f for f in MEDIA_TYPES.values() if f == format_), None)
+        if chosen is None:
+            known = ", ".join(dict.fromkeys(MEDIA_TYPES.values()))
+            raise NotAcceptable(f"format is one of {known}, not {format_[:40]!r}")
+        return chosen
+    if accept is None or not accept.strip():
+        return "sse"
+    best: Format | None = None
+    best_quality = 0.0
+    ranges = [_parse(each) for each in accept.split(",")]
+    for media_type, name in MEDIA_TYPES.items():
+        # The most specific range that matches decides a type's quality.
+        _, quality = max(_match(media_type, each) for each in ranges)
+        if quality > best_quality:
+            best, best_quality = name, quality
+    if best is None:
+        raise NotAcceptable(f"there is {', '.join(sorted(set(MEDIA_TYPES)))}")
+    return best
+
+
+def _parse(media_range: str) -> tuple[str, float]:
+    name, *parameters = (part.strip() for part in media_range.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "q":
+            try:
+                quality = min(1.0, max(0.0, float(value)))
+            except ValueError:
+                quality = 0.0
+    return name.lower(), quality
+
+
+def _match(media_type: str, media_range: tuple[str, float]) -> tuple[int, float]:
+    """How specific a range matches (0: not at all), and with which quality."""
+    name, quality = media_range
+    if name == media_type:
+        return 3, quality
+    if name == media_type.partition("/")[0] + "/*":
+        return 2, quality
+    return (1, quality) if name == "*/*" else (0, 0.0)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import penstock as ps
+
+
+class TestThreads:
+    @pytest.mark.parametrize("size", [0, 1, 1024, 1025, 5000])
+    async def test_answers_keep_the_order_of_the_items(self, size: int) -> None:
+        stream = ps.from_iterable(range(size)).map_blocking(str, 3)
+        assert await stream.to(ps.collect()).run() == [str(n) for n in range(size)]
+
+    async def test_calls_run_on_up_to_workers_threads(self) -> None:
+        together = threading.Barrier(3, timeout=10)
+
+        def meet(_item: int) -> int:
+            together.wait()
+            return threading.get_ident()
+
+        idents = await ps.from_iterable(range(6)).map_blocking(meet, 3).to(ps.collect()).run()
+        assert threading.get_ident() not in idents
+
+    async def test_the_loop_goes_on_meanwhile(self) -> None:
+        release = threading.Event()
+
+        def wait(_item: int) -> bool:
+            return release.wait(10)
+
+        async with ps.from_iterable([1]).map_blocking(wait, 1).to(ps.collect()).open() as run:
+            await trio.lowlevel.checkpoint()
+            release.set()
+            assert await run.result() == [True]
+
+    async def test_a_failing_call_names_its_item(self) -> None:
+        stream = ps.from_iterable(range(3000)).map_blocking(lambda n: 1 // (n - 1500), 2)
+        with pytest.raises(ps.StageError) as caught:
+            await stream.to(ps.collect()).run()
+        assert caught.value.stage == "map_blocking(<lambda>)"
+        assert caught.value.item_repr == "1500"
+        assert type(caught.value.__cause__) is ZeroDivisionError
+
+    async def test_skipped_errors_are_counted(self) -> None:
+        stream = ps.from_iterable(range(-1, 2)).map_blocking(lambda n: 6 // n, 2, errors="skip")
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == [-6, 6]
+        assert run.report().stages[1].skipped == 1
+
+    async def test_cancelled_it_ends_after_the_running_calls(self) -> None:
+        calls: list[int] = []
+        running = threading.Event()
+        release = threading.Event()
+
+        def call(item: int) -> int:
+            calls.append(item)
+            running.set()
+            release.wait(10)
+            return item
+
+        with trio.CancelScope() as scope:
+            async with ps.from_iterable(range(1000)).map_blocking(call, 2).to(ps.drain()).open():
+                await trio.to_thread.run_sync(running.wait)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+                release.set()
+        assert 1 <= len(calls) <= 2
+
+    async def test_a_generator_of_groups_is_not_left_open(self) -> None:
+        stream = ps.from_iterable(range(10_000)).map_blocking(abs, 2).take(5)
+        assert await stream.to(ps.collect()).run() == [0, 1, 2, 3, 4]
+
+
+UNPICKLABLE = {
+    "dumps fails": "class Local(Exception): pass\nraise Local('why')",
+    "loads fails": "import click\nraise click.BadOptionUsage('--n', 'why')",
+}
+
+
+class TestProcesses:
+    async def test_answers_keep_the_order_of_the_items(self) -> None:
+        stream = (
+            ps.from_iterable(range(2000)).map_blocking(math.factorial, 2, on="process").take(30)
+        )
+        assert await stream.to(ps.collect()).run() == [math.factorial(n) for n in range(30)]
+
+    async def test_it_runs_in_another_process(self) -> None:
+        stream = ps.from_iterable([0]).map_blocking(_process_id, 1, on="process")
+        (ident,) = await stream.to(ps.collect()).run()
+        assert ident != os.getpid()
+
+    async def test_a_failing_call_names_its_item_and_keeps_its_cause(self) -> None:
+        stream = ps.from_iterable(["1", "2", "x"]).map_blocking(int, 2, on="process")
+        with pytest.raises(ps.StageError) as caught:
+            await stream.to(ps.collect()).run()
+        assert (caught.value.stage, caught.value.item_repr) == ("map_blocking(int)", "'x'")
+        assert type(caught.value.__cause__) is ValueError
+        assert "in a worker process" in caught.value.__cause__.__notes__[0]
+
+    async def test_skipped_errors_are_counted(self) -> None:
+        stream = ps.from_iterable(["1", "x", "3"]).map_blocking(int, 1, on="process", errors="skip")
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == [1, 3]
+        assert run.report().stages[1].skipped == 1
+
+    async def test_a_worker_that_dies_is_one_failure_and_not_a_hang(self) -> None:
+        stream = ps.from_iterable([3] * 10).map_blocking(os._exit, 2, on="process")
+        with trio.fail_after(60), pytest.raises(ps.StageError, match="a worker process died") as e:
+            await stream.to(ps.collect()).run()
+        assert e.value.item_repr == "3"
+
+    async def test_an_item_that_cannot_be_pickled_is_a_failure(self) -> None:
+        stream = ps.from_iterable([threading.Lock()]).map_blocking(str, 1, on="process")
+        with trio.fail_after(60), pytest.raises(ps.StageError, match="pickle"):
+            await stream.to(ps.collect()).run()
+
+    @pytest.mark.parametrize("case", UNPICKLABLE)
+    async def test_an_error_that_cannot_be_pickled_is_still_told(self, case: str) -> None:
+        stream = ps.from_iterable([UNPICKLABLE[case]]).map_blocking(exec, 1, on="process")
+        with (
+            trio.fail_after(60),
+            pytest.raises(ps.StageError, match=r"(Local|BadOptionUsage): why"),
+        ):
+            await stream.to(ps.collect()).run()
+
+    async def test_cancelled_it_ends_after_the_running_call(self) -> None:
+        # Quick calls first, so that the slow ones, 15 seconds of them, are in one large group.
+        seconds = [0.0] * 3000 + [0.05] * 300
+        quick_ones_done = trio.Event()
+
+        def watch(count: int) -> None:
+            if count == 1500:
+                quick_ones_done.set()
+
+        stream = ps.from_iterable(seconds).map_blocking(time.sleep, 1, on="process")
+        numbered = stream.scan(0, lambda count, _: count + 1).tap(watch)
+        with trio.CancelScope() as scope:
+            async with numbered.to(ps.drain()).open():
+                await quick_ones_done.wait()
+                await trio.sleep(0.3)  # by the wall clock, which is the process's, too
+                scope.cancel()
+                cancelled_at = time.perf_counter()
+        assert time.perf_counter() - cancelled_at < 5
+
+
+def _process_id(_item: int) -> int:
+    return os.getpid()

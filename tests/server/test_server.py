@@ -1,0 +1,111 @@
+"""Declaring topics: errors name the topic, the option and the line; no web stack is loaded."""
+
+import inspect
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import penstock as ps
+from penstock.config import HasPipelines
+from penstock_server import Limits, Server, Timing
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"retain": 0}, "retain must be a whole number of at least 1, got 0"),
+        ({"retain": 1.5}, "retain must be a whole number of at least 1, got 1.5"),
+        ({"retain": True}, "retain must be a whole number of at least 1, got True"),
+        ({"retain_bytes": -1}, "retain_bytes must be a whole number of at least 1, got -1"),
+        ({"retain_bytes": "1M"}, "retain_bytes must be a whole number of at least 1, got '1M'"),
+        ({"retain_seconds": 0}, "retain_seconds must be a number of seconds above 0, got 0"),
+        ({"retain_seconds": True}, "retain_seconds must be a number of seconds above 0, got True"),
+        ({"retain_seconds": float("nan")}, "retain_seconds must be a number of seconds above 0"),
+        ({"encoding": "xml"}, "encoding must be 'json' or 'text', got 'xml'"),
+        ({"accepts": print}, "accepts must be a dataclass"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_topic_and_line(
+    options: dict[str, Any], problem: str
+) -> None:
+    server = Server()
+    line = inspect.currentframe().f_lineno + 2  # type: ignore[union-attr]  # CPython has frames
+    with pytest.raises(ps.PipelineError) as refused:
+        server.topic("cpu", **options)
+    assert refused.value.stage == "topic 'cpu'"
+    assert problem in refused.value.problem
+    assert refused.value.where == ps.Location(__file__, line)
+    assert server.topics == {}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "größe", "x" * 129, "a\n", 7, None])
+def test_a_wrong_name_is_refused(name: Any) -> None:
+    with pytest.raises(ps.PipelineError, match="name must be 1 to 128 of letters") as refused:
+        Server().topic(name)
+    assert repr(name) in str(refused.value)
+    assert refused.value.where is not None
+    assert refused.value.where.file == __file__
+
+
+@pytest.mark.parametrize("name", ["a", "A.b_c-9", "x" * 128, "..."])
+def test_other_names_are_not(name: str) -> None:
+    server = Server()
+    topic = server.topic(name)
+    assert server.topics == {name: topic}
+
+
+def test_a_name_is_taken_once() -> None:
+    server = Server()
+    first = server.topic("cpu")
+    with pytest.raises(ps.PipelineError, match="there is a topic 'cpu' already, at ") as refused:
+        server.topic("cpu")
+    assert str(first.where) in refused.value.problem
+    assert server.topics == {"cpu": first}
+
+
+async def test_topics_are_declared_before_serving() -> None:
+    server = Server()
+    _ = server.hub
+    with pytest.raises(ps.PipelineError, match="declared before the server is served"):
+        server.topic("late")
+
+
+def test_its_pipelines_have_the_topics_names() -> None:
+    server = Server()
+    server.topic("fed")(lambda: ps.from_iterable([1]))
+    server.topic("open", accepts=object)
+    assert isinstance(server, HasPipelines)
+    ((name, build),) = server.named_pipelines()
+    assert name == "fed"
+    assert isinstance(build(), ps.Stream)
+
+
+def test_a_copy_of_the_topics_is_given() -> None:
+    server = Server()
+    server.topics["other"] = server.topic("cpu")
+    assert list(server.topics) == ["cpu"]
+
+
+def test_limits_and_timing_have_defaults() -> None:
+    assert (Server().limits, Server().timing) == (Limits(), Timing())
+    assert Server(limits=Limits(max_subscriptions=2)).limits.max_subscriptions == 2
+
+
+def test_importing_and_declaring_loads_no_web_stack() -> None:
+    script = """
+import sys
+from penstock_server import Server
+import penstock_server.commands
+server = Server()
+server.topic("a", accepts=int)
+server.topic("b")(lambda: server.topics["a"].values())
+list(build() for _, build in server.named_pipelines())
+loaded = {"quart", "quart_trio", "hypercorn", "werkzeug", "h2"} & set(sys.modules)
+sys.exit(", ".join(loaded) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,160 @@
+"""``POST /topics/{topic}``, through the ASGI interface."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+import penstock as ps
+from penstock_server import Limits, Server, Timing
+
+from ..asgi_driver import Driver, Exchange, serving
+
+JSON = {"content-type": "application/json"}
+NDJSON = {"content-type": "application/x-ndjson"}
+MSGPACK = {"content-type": "application/msgpack"}
+
+
+@dataclass
+class Person:
+    name: str
+    age: int = 0
+
+
+@pytest.fixture
+async def driver() -> AsyncIterator[Driver]:
+    server = Server(limits=Limits(max_message_bytes=100, body_timeout=5), timing=Timing(grace=5))
+    server.topic("people", accepts=Person)
+    server.topic("any", accepts=object)
+    server.topic("ticks")(lambda: ps.every(1))
+    async with serving(server) as driver:
+        yield driver
+
+
+def stored(driver: Driver, topic: str) -> list[tuple[object, str | None]]:
+    events = driver.server.topics[topic].log.read(0, 100)
+    assert isinstance(events, list)
+    return [(msgspec.json.decode(event.json), event.name) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("content", "body", "values"),
+    [
+        (JSON, b'{"name": "Ada"}', [{"name": "Ada"}]),
+        ({"content-type": "Application/JSON; charset=utf-8"}, b"[1, 2]", [[1, 2]]),
+        (NDJSON, b'1\n{"n": 2}\n\n', [1, {"n": 2}]),
+        ({"content-type": "application/ndjson"}, b"null", [None]),
+        (MSGPACK, msgspec.msgpack.encode(1) + msgspec.msgpack.encode([2]), [1, [2]]),
+        ({"content-type": "application/x-msgpack"}, msgspec.msgpack.encode("x"), ["x"]),
+        ({"content-type": "application/vnd.msgpack"}, msgspec.msgpack.encode(None), [None]),
+    ],
+)
+async def test_values_are_stored_and_their_cursors_answered(
+    driver: Driver, content: dict[str, str], body: bytes, values: list[object]
+) -> None:
+    response, answer = await driver.fetch("POST", "/topics/any", content, body)
+    epoch = driver.server.topics["any"].log.epoch
+    assert response.status == 201
+    assert response.headers["content-type"] == "application/json"
+    assert msgspec.json.decode(answer) == {
+        "count": len(values),
+        "first": f"{epoch}-1",
+        "last": f"{epoch}-{len(values)}",
+    }
+    assert stored(driver, "any") == [(value, None) for value in values]
+
+
+@pytest.mark.parametrize("name", ["tick", "größe"])
+async def test_event_name_names_all_of_them(driver: Driver, name: str) -> None:
+    await driver.fetch("POST", "/topics/any", NDJSON | {"event-name": name}, b"1\n2")
+    assert stored(driver, "any") == [(1, name), (2, name)]
+
+
+@pytest.mark.parametrize(
+    ("topic", "headers", "body", "status"),
+    [
+        ("nothing", JSON, b"1", 404),
+        ("ticks", JSON, b"1", 405),
+        ("any", {"content-type": "text/plain"}, b"1", 415),
+        ("any", {}, b"1", 415),
+        ("any", JSON, b"{", 400),
+        ("any", JSON, b"", 400),
+        ("any", JSON, b"\xff", 400),
+        ("any", JSON, b"NaN", 400),
+        ("any", NDJSON, b"1\n{\n", 400),
+        ("any", NDJSON, b"\n \n", 400),
+        ("any", MSGPACK, b"\x92\x01", 400),
+        ("any", MSGPACK, b"", 400),
+        ("any", JSON, b'"' + b"x" * 100 + b'"', 413),
+        ("any", JSON | {"content-length": "101"}, b"1", 413),
+        ("people", JSON, b'{"name": 1}', 422),
+        ("any", JSON | {"event-name": "a\x00b"}, b"1", 422),
+    ],
+)
+async def test_what_is_refused_is_a_problem_and_not_stored(
+    driver: Driver, topic: str, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    response, answer = await driver.fetch("POST", f"/topics/{topic}", headers, body)
+    assert response.status == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = msgspec.json.decode(answer)
+    assert problem["status"] == status
+    assert {"type", "title", "detail"} <= set(problem)
+    assert stored(driver, "any") == stored(driver, "people") == []
+
+
+async def test_the_item_and_the_field_at_fault_are_named(driver: Driver) -> None:
+    body = b'{"name": "Ada"}\n{"name": "Bob", "age": "x"}\n{"name": 1}'
+    _, answer = await driver.fetch("POST", "/topics/people", NDJSON, body)
+    problem = msgspec.json.decode(answer)
+    assert problem["errors"] == [
+        {"index": 1, "path": "$.age", "detail": "Expected `int`, got `str`"}
+    ]
+    assert "Value 1 at $.age" in problem["detail"]
+
+
+@pytest.mark.parametrize(("topic", "allow"), [("ticks", "GET, HEAD")])
+async def test_405_says_what_is_allowed(driver: Driver, topic: str, allow: str) -> None:
+    response, _ = await driver.fetch("POST", f"/topics/{topic}", JSON, b"1")
+    assert response.headers["allow"] == allow
+
+
+async def test_a_body_that_does_not_come_is_408(autojump_clock: MockClock, driver: Driver) -> None:
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/topics/any", "headers": headers}
+    exchange = Exchange(
+        driver.server, scope, [{"type": "http.request", "body": b"[", "more_body": True}]
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run)
+        start = await exchange.hear()
+        assert start is not None
+        assert start["status"] == 408
+        assert trio.current_time() == 5
+        exchange.leave()
+
+
+async def test_a_client_that_leaves_in_mid_body_stores_nothing(driver: Driver) -> None:
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/topics/any", "headers": headers}
+    part = {"type": "http.request", "body": b"1", "more_body": True}
+    exchange = Exchange(driver.server, scope, [part, {"type": "http.disconnect"}])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.run)
+        assert await exchange.hear() is None
+    assert stored(driver, "any") == []
+
+
+async def test_a_draining_server_takes_nothing_and_says_when_to_try_again(
+    autojump_clock: MockClock, driver: Driver
+) -> None:
+    async with driver.request("GET", "/topics/any"), trio.open_nursery() as nursery:
+        nursery.start_soon(driver.shut_down)
+        await trio.sleep(1)
+        response, _ = await driver.fetch("POST", "/topics/any", JSON, b"1")
+        assert response.status == 503
+        assert int(response.headers["retry-after"]) >= 1
+    assert stored(driver, "any") == []
