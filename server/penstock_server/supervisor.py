@@ -25,7 +25,6 @@ logger = logging.getLogger("penstock.topics")
 State: TypeAlias = Literal["waiting", "open", "running", "restarting", "ended", "stopped"]
 
 BACKOFF = ps.Backoff(initial=0.2, maximum=30.0)
-_HEALTHY_AFTER = 60.0
 
 
 class Supervisor:
@@ -60,8 +59,8 @@ class Supervisor:
                 if self._stopping.is_set():
                     self._note_failure(error, "while it was stopped")
                     break
-                if trio.current_time() - started > _HEALTHY_AFTER:
-                    failures = 0
+                if trio.current_time() - started > self._backoff.bound(failures):
+                    failures = 0  # it went well for longer than it would now have to wait
                 delay = self._backoff.delay(failures, random.random())  # noqa: S311 - a wait, no secret
                 failures += 1
                 self.state = "restarting"

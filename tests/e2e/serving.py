@@ -22,7 +22,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
-SERVE = (sys.executable, "-c", "from penstock_server.commands import serve; serve()")
+SERVE = (sys.executable, "-m", "penstock.cli", "serve")
 """The command of ``penstock serve``; what follows are its arguments."""
 
 HYPERCORN = (sys.executable, "-m", "hypercorn", "-k", "trio", "--bind", "127.0.0.1:0")

@@ -126,6 +126,21 @@ def test_nobody_connected(start_server: StartServer) -> None:
     assert exit_code(server, told, within=SPARE) == 0
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/health/live", "/topics/anything?format=json"],
+)
+def test_idle_connections_do_not_hold_it_up(start_server: StartServer, path: str) -> None:
+    server = start_server("defaults.py")  # with the default grace, of which this takes nothing
+    with ExitStack() as stack:
+        clients = [stack.enter_context(raw_client(server)) for _ in range(30)]
+        for client in clients:
+            client.get(path)
+            client.until(b"}")
+        told = stop(server)
+        assert exit_code(server, told, within=SPARE) == 0
+
+
 def test_work_in_flight_is_drained_and_delivered(start_server: StartServer) -> None:
     """And meanwhile it is not ready, takes no publications, and tells newcomers to come back."""
     server = start_server("lingering.py")

@@ -115,7 +115,8 @@ class GuardedTCPServer(TCPServer):
 
     async def _close(self) -> None:
         # Over TLS a farewell is written, which a peer that has stopped reading never takes.
-        with self.context.bounded(self.config.graceful_timeout, shield=False) as scope:
+        # Shielded, or the socket of a cancelled application would stay open.
+        with self.context.bounded(self.config.graceful_timeout, shield=True) as scope:
             await super()._close()
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self.stream)

@@ -102,6 +102,12 @@ class GuardedH11Protocol(H11Protocol):
             await self.can_read.wait()
 
     async def _maybe_recycle(self) -> None:
+        # An application that is told of the end may be cancelled for it, in the midst of this:
+        # the connection would then have neither its next request nor its time-out.
+        with trio.CancelScope(shield=True):
+            await self._recycle()
+
+    async def _recycle(self) -> None:
         await super()._maybe_recycle()
         waiting = isinstance(self.connection, PatientConnection) and (
             self.connection.trailing_data[0] != b""

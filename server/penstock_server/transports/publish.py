@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..log import EncodedEvent
 from ..publishing import Refused, append, prepare
 from ..topics import Topic
 from .http import Headers, Problem, Request, Send, respond_json
+
+logger = logging.getLogger("penstock.server")
 
 _Parse = Callable[[bytes], list[object]]
 
@@ -76,6 +79,10 @@ def _read(topic: Topic[Any], parse: _Parse, body: bytes, event: str | None) -> l
         at = {"index": fault.index, "path": fault.path, "detail": fault.problem}
         detail = f"Value {fault.index} at {fault.path}: {fault.problem}."
         raise Problem(422, "Invalid Data", detail, errors=[at]) from fault
+    except Exception as error:
+        logger.exception("topic %s: its type failed on a publication", topic.name)
+        detail = "The topic's type failed on it; the server's log has the error."
+        raise Problem(500, "Internal Server Error", detail) from error
 
 
 def _parser(request: Request) -> _Parse:

@@ -24,11 +24,20 @@ class Person:
     age: int = 0
 
 
+@dataclass
+class Fussy:
+    name: str
+
+    def __post_init__(self) -> None:
+        raise RuntimeError("not today")
+
+
 @pytest.fixture
 async def driver() -> AsyncIterator[Driver]:
     server = Server(limits=Limits(max_message_bytes=100, body_timeout=5), timing=Timing(grace=5))
     server.topic("people", accepts=Person)
     server.topic("any", accepts=object)
+    server.topic("fussy", accepts=Fussy)
     server.topic("ticks")(lambda: ps.every(1))
     async with serving(server) as driver:
         yield driver
@@ -158,3 +167,12 @@ async def test_a_draining_server_takes_nothing_and_says_when_to_try_again(
         assert response.status == 503
         assert int(response.headers["retry-after"]) >= 1
     assert stored(driver, "any") == []
+
+
+@pytest.mark.expect_error_log
+async def test_a_type_that_fails_of_its_own_is_our_fault_and_says_no_more(driver: Driver) -> None:
+    response, answer = await driver.fetch("POST", "/topics/fussy", JSON, b'{"name": "Ada"}')
+    assert response.status == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert b"not today" not in answer
+    assert stored(driver, "fussy") == []
