@@ -108,6 +108,32 @@ async def test_a_waiting_sender_is_served_before_a_busy_one_that_comes_later() -
     assert "patient" in received
 
 
+async def test_a_sender_that_would_fit_does_not_overtake_one_that_waits() -> None:
+    c = channel(10, senders=2)
+    await c.send([0] * 6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(c.send, [1] * 6)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(c.send, [2])
+        await wait_all_tasks_blocked()
+        assert await c.receive() == [0] * 6
+        assert await c.receive() == [1] * 6 + [2]
+
+
+async def test_a_sender_that_gives_up_makes_way_at_once_for_those_behind_it() -> None:
+    c = channel(4, senders=2)
+    await c.send([0, 0])
+    async with trio.open_nursery() as nursery, trio.open_nursery() as impatient:
+        impatient.start_soon(c.send, [1, 1, 1])
+        await wait_all_tasks_blocked()
+        nursery.start_soon(c.send, [2])
+        await wait_all_tasks_blocked()
+        assert c.waiting == (2, 0)
+        impatient.cancel_scope.cancel()
+    assert c.waiting == (0, 0)
+    assert await c.receive() == [0, 0, 2]
+
+
 async def test_the_stream_ends_when_the_last_sender_closed_and_all_is_drained() -> None:
     c = channel(senders=2)
     await c.send([1])

@@ -108,6 +108,18 @@ async def test_what_a_cut_off_run_had_in_flight_is_abandoned_and_adds_up() -> No
     assert buffer.abandoned >= 8
 
 
+async def test_what_a_stage_was_given_after_it_had_enough_is_abandoned() -> None:
+    @ps.producer(chunked=True)
+    async def many(send: ps.Sender[int]) -> None:
+        while True:
+            await send.chunk([0] * 5000)
+
+    async with many().take(10).to(ps.count()).open() as run:
+        assert await run.result() == 10
+    source, take, _count = run.report().stages
+    assert source.items_out == take.items_in + take.abandoned
+
+
 async def test_the_bottleneck_is_the_stage_that_works_while_others_wait() -> None:
     def slow(item: int) -> int:
         return sum(range(20_000)) and item

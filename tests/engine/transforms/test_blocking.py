@@ -130,12 +130,12 @@ class TestProcesses:
             await stream.to(ps.collect()).run()
 
     async def test_cancelled_it_ends_after_the_running_call(self) -> None:
-        # Quick calls first, so that the slow ones, 15 seconds of them, are in one large group.
-        seconds = [0.0] * 3000 + [0.05] * 300
+        # Quick calls first, so that the slow ones come in groups that would take many seconds.
+        seconds = [0.0] * 3000 + [0.5] * 100
         quick_ones_done = trio.Event()
 
         def watch(count: int) -> None:
-            if count == 1500:
+            if count == 2500:
                 quick_ones_done.set()
 
         stream = ps.from_iterable(seconds).map_blocking(time.sleep, 1, on="process")
@@ -143,7 +143,7 @@ class TestProcesses:
         with trio.CancelScope() as scope:
             async with numbered.to(ps.drain()).open():
                 await quick_ones_done.wait()
-                await trio.sleep(0.3)  # by the wall clock, which is the process's, too
+                await trio.sleep(0.5)  # by the wall clock, which is the process's, too
                 scope.cancel()
                 cancelled_at = time.perf_counter()
         assert time.perf_counter() - cancelled_at < 5
