@@ -6,11 +6,11 @@ The layers, low to high; a module knows only those above it in this list::
     _spec                frozen descriptions of stages     _stats   frozen snapshots
     _options, _pace, _overflow, _channel, wire             checks, pacing, the channel, the wire
     _plan, _graph        stages to tasks (fusion)          transforms, sinks   the operators' work
-    _segment, _run       tasks to a run
+    _outlet, _segment, _run, _measure                      tasks to a run, and what is seen of it
     stream               Stream and Pipeline, the typed face
     producers            functions that give a Stream
-    net, _config         clients; config files
-    cli                  the command line
+    net, config          clients; config files
+    cli, _commands       the command line
 """
 
 from ._backoff import Backoff

@@ -5,8 +5,9 @@ from __future__ import annotations
 from time import perf_counter
 
 from ._channel import Channel
+from ._outlet import Probe
 from ._plan import Plan
-from ._segment import Probe, SegmentTask
+from ._segment import SegmentTask
 from ._spec import Boundary, Node, StepOp, StepSink
 from ._stats import BufferStats, StageStats
 

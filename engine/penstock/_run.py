@@ -17,8 +17,9 @@ import trio
 from ._channel import Channel
 from ._errors import PenstockError, flatten
 from ._measure import Measure
+from ._outlet import Probe
 from ._plan import plan
-from ._segment import Probe, SegmentTask
+from ._segment import SegmentTask
 from ._spec import Node
 from ._stats import Outcome, Report, RunStats
 

@@ -193,8 +193,7 @@ def add_routes(quart: QuartTrio, hub: Hub, title: str) -> None:
 
     async def ready() -> Any:
         states = {name: supervisor.state for name, supervisor in hub.supervisors.items()}
-        status = "ready" if hub.ready else "draining" if hub.draining else "starting"
-        return {"status": status, "topics": states}, 200 if hub.ready else 503
+        return {"status": hub.status, "topics": states}, 200 if hub.ready else 503
 
     quart.add_url_rule("/", "penstock_index", index)
     quart.add_url_rule("/topics", "penstock_topics", topics)

@@ -185,6 +185,11 @@ class Hub:
     # Seeing
 
     @property
+    def status(self) -> str:
+        """``starting``, ``ready`` or ``draining``."""
+        return "ready" if self.ready else "draining" if self.draining else "starting"
+
+    @property
     def ready(self) -> bool:
         """Whether it serves: started, and not on its way out."""
         return self.running and not self.draining

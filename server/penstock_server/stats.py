@@ -35,7 +35,7 @@ def server_stats(hub: Hub) -> dict[str, Any]:
     """The whole server: pipelines with every stage and buffer, topics, connections."""
     return {
         "uptime": round(trio.current_time() - hub.started, 3),
-        "status": "ready" if hub.ready else "draining" if hub.draining else "starting",
+        "status": hub.status,
         "published": hub.published,
         "pipelines": {
             name: _pipeline(hub, name) for name, topic in hub.topics.items() if topic.source

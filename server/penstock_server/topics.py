@@ -84,10 +84,12 @@ class Topic(Generic[T]):
     async def publish(self, data: T | Event, event: str | None = None) -> Cursor:
         """Store one event from the application's own code; gives the cursor that names it.
 
-        Raises ``penstock.wire.Unencodable`` where the data has no JSON. A checkpoint; cancelled at
-        it, the event is stored all the same.
+        Raises ``penstock.wire.Unencodable`` where the data has no JSON, and ``TypeError`` for an
+        `Event` with a second name. A checkpoint; cancelled at it, the event is stored all the same.
         """
-        item = Event(data, event) if event is not None and not isinstance(data, Event) else data
+        if event is not None and isinstance(data, Event):
+            raise TypeError("publish: an Event has its own name; leave event= out")
+        item = data if event is None else Event(data, event)
         encoded = encode(item, self.encoding)
         offset = self.log.append([encoded])
         await trio.lowlevel.checkpoint()

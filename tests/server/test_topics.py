@@ -299,3 +299,10 @@ def encoded(value: object) -> Any:
     from penstock_server.encoding import encode
 
     return encode(value, "json")
+
+
+async def test_an_event_is_not_given_a_second_name() -> None:
+    topic: Topic[Any] = Server().topic("a")
+    with pytest.raises(TypeError, match="has its own name"):
+        await topic.publish(Event(1, "one"), event="two")
+    assert topic.log.bounds().last == 0
