@@ -25,7 +25,12 @@ ensure_venv() {
     extras=$1
     wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)
     stamp="$venv/.installed-$extras"
-    [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    if [ -x "$venv/bin/python" ]; then
+        # What the developers install holds all that the others do.
+        for installed in "$stamp" "$venv/.installed-dev"; do
+            [ "$(cat "$installed" 2>/dev/null)" = "$wanted" ] && return 0
+        done
+    fi
 
     if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
