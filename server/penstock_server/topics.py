@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 import penstock as ps
-from penstock.wire import Cursor, Unencodable
+from penstock.wire import Cursor
 
 from .bookmarks import Bookmark, current_bookmarks
 from .encoding import Encoding, Event, decode, encode
@@ -238,6 +238,3 @@ def check_accepts(name: str, accepts: Any, where: ps.Location | None) -> None:
             f" JSON can hold: {error}",
             where,
         ) from error
-
-
-__all__ = ["NAME", "Topic", "Unencodable", "check_accepts"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
 from typing import Any
 
 import trio
@@ -52,14 +51,13 @@ from ..publishing import Refused, store
 from ..topics import Topic
 from .framing import JSON_FRAMES, MSGPACK_FRAMES
 from .http import Problem, Receive, Scope, Send, client_of
+from .outbox import Outbox
 
 logger = logging.getLogger("penstock.server")
 
 _CODECS: dict[str, JsonCodec | MsgpackCodec] = {
     codec.subprotocol: codec for codec in (JSON, MSGPACK)
 }
-_OUTBOX = 256
-_OUTBOX_BYTES = 1 << 20
 
 
 async def serve_websocket(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,31 +106,6 @@ async def refuse_websocket(scope: Scope, send: Send, problem: Problem) -> None:
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
-class _Outbox:
-    """Encoded answers that wait to be written; bounded in number and bytes."""
-
-    def __init__(self) -> None:
-        self._messages: deque[bytes] = deque()
-        self._bytes = 0
-        self._room = trio.Event()
-
-    def put(self, message: bytes) -> None:
-        self._messages.append(message)
-        self._bytes += len(message)
-
-    def take(self) -> list[bytes]:
-        messages = list(self._messages)
-        self._messages.clear()
-        self._bytes = 0
-        self._room.set()
-        return messages
-
-    async def wait_for_room(self) -> None:
-        while len(self._messages) >= _OUTBOX or self._bytes >= _OUTBOX_BYTES:
-            self._room = trio.Event()
-            await self._room.wait()
-
-
 class _Session:
     """One accepted connection."""
 
@@ -152,7 +125,7 @@ class _Session:
         self._framing = MSGPACK_FRAMES if codec.binary else JSON_FRAMES
         self._receive = receive
         self._send = send
-        self._outbox = _Outbox()
+        self._outbox = Outbox()
         self._leave: dict[str, Any] = {}
         self._closing: tuple[CloseCode, str] | None = None
         self._pinged: float | None = None
