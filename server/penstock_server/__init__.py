@@ -3,21 +3,49 @@
 The layers, low to high::
 
     settings, wake, aside          what can be set; waiting; work that would hold up the loop
+    counters, loop_delay, process  what is counted and measured
+    redaction, logs                the process's log, without secrets
     log                            events with offsets, read through cursors
+    grants, auth                   what a client may do; by which token it may
+    rate, refusals, idempotency    how fast a client publishes; why not; and what it sends twice
     encoding, bookmarks            values to bytes; where a restart goes on
+    audience, keys, schemas        who reads a topic; keys and schemas of events
+    origins, resources             what ``cors=`` lists; what pipelines share
     fanout                         one log to many connections
-    topics, supervisor             what feeds a log, and keeps running
+    options, reading               what a topic can be told; a topic as a stream
+    topics, templates, catalogue   a log and what feeds it; families of them; finding them
+    declaring, supervisor          a name and options, checked; a pipeline that keeps running
+    lifecycle                      pipelines start and end in order; idle topics are dropped
     hub, publishing, stats         a running server, its publications, what it says of itself
     transports                     SSE, NDJSON, MessagePack, long poll, WebSocket, POST
+    access_log, metrics, asyncapi  a line for each answer; Prometheus; the topics described
+    admission, guarded_routes      who is let in, to what
+    operations                     the routes of those two
+    lifespan                       all of it started, and ended, in order
     app                            the ASGI application: wires it all; Quart beside it
     server, commands               what users declare; ``penstock serve``
+    reload                         ``--reload``: a running server follows its file
+    testing                        a server in a test, in memory or on a port
 
 Importing this package imports no web stack.
 """
 
+from .auth import JWT, ApiKeys
 from .encoding import Event
+from .grants import Grant
 from .server import Server
 from .settings import Limits, Timing
+from .templates import TooManyTopics
 from .topics import Topic
 
-__all__ = ["Event", "Limits", "Server", "Timing", "Topic"]
+__all__ = [
+    "JWT",
+    "ApiKeys",
+    "Event",
+    "Grant",
+    "Limits",
+    "Server",
+    "Timing",
+    "TooManyTopics",
+    "Topic",
+]

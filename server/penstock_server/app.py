@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from itertools import compress
+from math import ceil
 from typing import Any
 
-import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from .access_log import Answer
+from .admission import Admission
+from .connection_limits import limit_connections
+from .grants import Grant
+from .guarded_routes import current_grant, guard_routes
 from .hub import Hub
 from .hypercorn_guard import context_of
+from .lifespan import Lifespan
+from .operations import add_operations
 from .pages import index_page
-from .stats import server_stats, topic_list
+from .resources import Resources
+from .stats import server_stats, template_list, topic_list, topic_states
+from .templates import RETRY_AFTER, TooManyTopics
+from .topics import Topic
 from .transports.http import (
     ClientGone,
     Headers,
@@ -28,13 +38,11 @@ from .transports.http import (
     Request,
     Scope,
     Send,
-    header_of,
     respond_empty,
     respond_problem,
 )
 from .transports.longpoll import page_topic
 from .transports.negotiation import NotAcceptable, choose
-from .transports.origin import origin_allowed
 from .transports.publish import publish_to_topic
 from .transports.streaming import stream_topic
 from .transports.websocket import refuse_websocket, serve_websocket
@@ -44,7 +52,6 @@ logger = logging.getLogger("penstock.server")
 # A name with a slash in it is unknown, and told so like any other.
 _TOPIC_PATH = re.compile(r"/topics/(.+?)/?")
 _ALLOWED = b"GET, HEAD, POST, OPTIONS"
-_CORS_HEADERS = b"Content-Type, Event-Name, Idempotency-Key, Last-Event-ID"
 
 
 class Application:
@@ -53,18 +60,22 @@ class Application:
     Args:
         hub: what is served.
         quart: the application for every other path.
-        origins: web origins whose pages may connect, besides same-origin ones; ``*`` for all.
+        admission: who is let in.
+        resources: what the pipelines share, for as long as the server lives.
     """
 
-    def __init__(self, hub: Hub, quart: QuartTrio, origins: Collection[str]) -> None:
+    def __init__(
+        self, hub: Hub, quart: QuartTrio, admission: Admission, resources: Resources
+    ) -> None:
         self._hub = hub
         self._quart = quart
-        self._origins = origins
+        self._admission = admission
+        self._lifespan = Lifespan(hub, quart, admission, resources)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await self._lifespan.run(scope, receive, send)
             return
         self._follow_shutdown(send)
         if scope["type"] == "websocket" and scope["path"] == "/ws":
@@ -80,37 +91,66 @@ class Application:
         """Hear of a shutdown when it begins: ASGI tells only when the connections are cut."""
         context = context_of(send)
         if context is not None:
-            context.stall_timeout = self._hub.timing.stall_timeout
+            limit_connections(self._hub, context)
             context.on_terminated(self._hub.begin_drain)
 
     # Topics
 
     async def _topic(self, name: str, request: Request, send: Send) -> None:
         head = request.method == "HEAD"
-        cors: Headers = []
+        cors = self._admission.cors(request.scope)
+        answer = Answer(request.scope, send)
         try:
-            cors = self._check_origin(request)
             if request.method == "OPTIONS":
-                await respond_empty(send, 204, [(b"allow", _ALLOWED), *cors])
+                await respond_empty(answer, 204, [(b"allow", _ALLOWED), *cors])
                 return
-            topic = self._hub.topics.get(name)
-            if topic is None:
-                raise Problem(404, "Unknown Topic", f"There is no topic {name[:128]!r}.")
-            if request.method == "POST":
-                await publish_to_topic(self._hub, topic, request, send, cors)
-            elif request.method in ("GET", "HEAD"):
-                await self._read(topic, request, send, cors)
-            else:
+            request.grant = await self._admit(name, request)
+            topic = self._find(name)
+            with topic.held():
+                if request.method == "POST":
+                    await publish_to_topic(self._hub, topic, request, answer, cors)
+                else:
+                    await self._read(topic, request, send, cors)
+        except Problem as problem:
+            await respond_problem(answer, problem, cors, head=head)
+        except ClientGone:
+            return
+
+    def _find(self, name: str) -> Topic[Any]:
+        """The topic of this name. Raises `Problem`: 404, or 429 where there are too many."""
+        try:
+            topic = self._hub.find(name)
+        except TooManyTopics as fault:
+            detail = f"{str(fault)[0].upper()}{str(fault)[1:]}."
+            retry_after = (b"retry-after", str(ceil(RETRY_AFTER)).encode())
+            raise Problem(429, "Too Many Topics", detail, [retry_after]) from fault
+        if topic is None:
+            raise Problem(404, "Unknown Topic", f"There is no topic {name[:128]!r}.")
+        return topic
+
+    async def _admit(self, name: str, request: Request) -> Grant:
+        """The rights of who may do this to a topic; whether there is one is not looked at.
+
+        Raises `Problem`.
+        """
+        publishing = request.method == "POST"
+        try:
+            grant = await self._admission.admit(request.scope)
+            if request.method not in ("GET", "HEAD", "POST"):
                 raise Problem(
                     405,
                     "Method Not Allowed",
                     "A topic is read with GET and published to with POST.",
                     [(b"allow", _ALLOWED)],
                 )
+            may = grant.may_publish(name) if publishing else grant.may_subscribe(name)
+            verb = "publish to" if publishing else "read"
+            self._admission.require(grant, may, f"{verb} topic {name[:128]}")
         except Problem as problem:
-            await respond_problem(send, problem, cors, head=head)
-        except ClientGone:
-            return
+            if publishing and problem.status in (401, 403):
+                self._hub.counters.refused["forbidden"] += 1
+            raise
+        return grant
 
     async def _read(self, topic: Any, request: Request, send: Send, cors: Headers) -> None:
         try:
@@ -120,70 +160,42 @@ class Application:
             title = "Bad Parameter" if status == 400 else "Not Acceptable"
             raise Problem(status, title, f"{str(fault)[0].upper()}{str(fault)[1:]}.") from fault
         if format_ == "json":
-            await page_topic(self._hub, topic, request, send, cors)
+            await page_topic(self._hub, topic, request, Answer(request.scope, send), cors)
         else:
             await stream_topic(self._hub, topic, format_, request, send, cors)
 
-    def _check_origin(self, request: Request) -> Headers:
-        """The CORS headers of the answer. Raises `Problem` 403 for a page that may not publish."""
-        origin = request.header("origin")
-        if origin is None:
-            return []
-        listed = origin in self._origins or "*" in self._origins
-        allowed = origin_allowed(
-            origin, request.header("host"), request.scope.get("scheme", "http"), self._origins
-        )
-        if not allowed and request.method not in ("GET", "HEAD", "OPTIONS"):
-            raise Problem(403, "Forbidden Origin", f"Pages of {origin[:200]} may not publish here.")
-        if not listed:
-            return []
-        headers = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
-        if request.method == "OPTIONS":
-            headers += [
-                (b"access-control-allow-methods", b"GET, POST"),
-                (b"access-control-allow-headers", _CORS_HEADERS),
-                (b"access-control-max-age", b"600"),
-            ]
-        return headers
-
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = list(scope["headers"])
-        origin = header_of(headers, "origin")
-        scheme = "https" if scope.get("scheme") == "wss" else "http"
-        if origin_allowed(origin, header_of(headers, "host"), scheme, self._origins):
-            await serve_websocket(self._hub, scope, receive, send)
-            return
-        await receive()
-        problem = Problem(403, "Forbidden Origin", "Pages of this origin may not connect here.")
-        await refuse_websocket(scope, send, problem)
-
-    # Life
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the hub around Quart's own lifespan; drain it before Quart shuts down."""
-
-        async def receive_after_drain() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                self._hub.begin_drain()
-                await self._hub.drained()
-            return message
-
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._hub.run)
-            await self._quart(scope, receive_after_drain, send)  # type: ignore[arg-type]  # as above
-            nursery.cancel_scope.cancel("the server has shut down")
+        try:
+            grant = await self._admission.admit(scope)
+        except Problem as problem:
+            await receive()
+            await refuse_websocket(scope, send, problem)
+        else:
+            await serve_websocket(self._hub, scope, receive, send, grant)
 
 
-def add_routes(quart: QuartTrio, hub: Hub, title: str) -> None:
-    """The routes that are Quart's: the index page, the lists, and the health checks."""
+def add_routes(quart: QuartTrio, hub: Hub, admission: Admission, title: str) -> None:
+    """The routes that are Quart's: the index page, the lists, and the health checks.
+
+    Each endpoint's name begins with ``penstock_``: `guard_routes` asks for the rights.
+    """
+    guard_routes(quart, admission)
 
     async def index() -> Response:
         page = index_page(title, topic_list(hub), request.host_url.rstrip("/"))
         return Response(page, content_type="text/html; charset=utf-8")
 
     async def topics() -> Any:
-        return {"topics": topic_list(hub)}
+        def permitted(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            grant = current_grant()
+            names = (each["name"] for each in listed)
+            rights = [grant.may_subscribe(name) or grant.may_publish(name) for name in names]
+            return list(compress(listed, rights))
+
+        return {
+            "topics": permitted(topic_list(hub)),
+            "templates": permitted(template_list(hub)),
+        }
 
     async def stats() -> Any:
         return server_stats(hub)
@@ -192,11 +204,14 @@ def add_routes(quart: QuartTrio, hub: Hub, title: str) -> None:
         return {"status": "live"}
 
     async def ready() -> Any:
-        states = {name: supervisor.state for name, supervisor in hub.supervisors.items()}
-        return {"status": hub.status, "topics": states}, 200 if hub.ready else 503
+        answer: dict[str, Any] = {"status": hub.status}
+        if admission.is_open:  # else the topics' names are not for everybody; /stats has them
+            answer["topics"] = topic_states(hub)
+        return answer, 200 if hub.ready else 503
 
     quart.add_url_rule("/", "penstock_index", index)
     quart.add_url_rule("/topics", "penstock_topics", topics)
     quart.add_url_rule("/stats", "penstock_stats", stats)
     quart.add_url_rule("/health/live", "penstock_live", live)
     quart.add_url_rule("/health/ready", "penstock_ready", ready)
+    add_operations(quart, hub, title)

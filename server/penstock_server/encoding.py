@@ -72,14 +72,17 @@ def check_event_name(name: str) -> None:
         raise Unencodable(f"an event's name is text that UTF-8 can say: {fault.reason}") from fault
 
 
-def validate(value: object, accepts: Any, encoding: Encoding) -> None:
-    """Check a client's value against the topic's type; raise `Invalid` with the field's path."""
+def validate(value: object, accepts: Any, encoding: Encoding) -> Any:
+    """A client's value as an instance of the topic's type, or as it is where that is None.
+
+    Raises `Invalid` with the field's path where it is not of the type.
+    """
     if encoding == "text" and not isinstance(value, str):
         raise Invalid("this topic takes text")
     if accepts is None:
-        return
+        return value
     try:
-        msgspec.convert(value, accepts)
+        return msgspec.convert(value, accepts)
     except msgspec.ValidationError as fault:
         raise _invalid(str(fault)) from fault
 

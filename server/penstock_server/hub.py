@@ -8,102 +8,118 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal, TypeAlias
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from math import inf
+from typing import Any
 
 import trio
 
 import penstock as ps
 
-from .fanout import Feed, Framing, Reader, Waker
+from .auth import Auth
+from .catalogue import Catalogue
+from .connections import Connection, Connections, Ending
+from .counters import Counters
+from .grants import Grant
+from .idempotency import IdempotencyKeys
+from .lifecycle import Lifecycle
 from .log import Start, resolve
+from .loop_delay import LoopDelay
+from .rate import Buckets
 from .settings import Limits, Timing
-from .supervisor import Supervisor
 from .topics import Topic
-from .wake import Wake
 
 logger = logging.getLogger("penstock.server")
-
-Transport: TypeAlias = Literal["sse", "ndjson", "msgpack", "json", "websocket"]
-
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    """One client that reads.
-
-    Attributes:
-        transport: how.
-        client: the peer's address as text, "" where it is unknown.
-        wake: set when there is something to send, or to look at.
-        due: when it is to be woken at the latest, for a sign of life, on Trio's clock.
-        readers: its position in each topic that it reads.
-    """
-
-    transport: Transport
-    client: str
-    due: float
-    wake: Wake = field(default_factory=Wake)
-    opened: float = field(default_factory=trio.current_time)
-    readers: dict[str, Reader] = field(default_factory=dict[str, Reader])
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the time for a sign of life has come."""
-        return trio.current_time() >= self.due
 
 
 class Hub:
     """The topics and connections of one server. `run` must be running for readers to be woken.
 
+    Args:
+        auth: who may do what; None for a server that asks nobody.
+        clock: seconds since 1970, for when rights expire.
+
     Attributes:
+        counters: what was delivered, refused and cut off; the transports count here.
+        loop_delay: how late the event loop is.
+        rates: how fast each client may publish.
+        idempotency: the keys of publications that were stored.
+        direct: whether events may be written straight to sockets.
+        websocket_compression: whether permessage-deflate is agreed on.
+        all_started: set once the ASGI server was told that everything has started.
         draining: the shutdown has begun: not ready, no publications, producers end.
         farewell: the producers have ended: who has read everything is told to reconnect.
     """
 
-    def __init__(self, topics: dict[str, Topic[Any]], limits: Limits, timing: Timing) -> None:
-        self.topics = topics
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        timing: Timing,
+        auth: Auth | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.catalogue = catalogue
+        self.topics = catalogue.topics
+        self.lifecycle = Lifecycle(catalogue)
+        self.lifecycle.dropped = self._remember
+        self.supervisors = self.lifecycle.supervisors
         self.limits = limits
         self.timing = timing
-        self.connections: set[Connection] = set()
-        self.supervisors = {name: Supervisor(topic) for name, topic in topics.items()}
+        self.auth = auth
+        self.direct = True
+        self.websocket_compression = False
         self.draining = False
         self.farewell = False
         self.running = False
         self.published = 0
+        self.counters = Counters()
+        self.connections = Connections(self.counters, timing, clock)
+        self.loop_delay = LoopDelay()
+        self.rates = Buckets(limits.publish_rate, limits.publish_burst)
+        self.idempotency = IdempotencyKeys(timing.idempotency_window, limits.idempotency_keys)
         self.started = 0.0
-        self._waker = Waker()
-        self._feeds: dict[tuple[str, Framing], Feed] = {}
+        self.all_started = trio.Event()
         self._drain_asked = trio.Event()
         self._producers_ended = trio.Event()
         self._drained = trio.Event()
-        self._all_gone = trio.Event()
+        self._until_drain: set[trio.CancelScope] = set()
+
+    def find(self, name: str) -> Topic[Any] | None:
+        """The topic of this name, made where a template stands for it; None where there is none.
+
+        Raises `TooManyTopics` where the template has all the topics that it may have.
+        """
+        return self.catalogue.find(name)
 
     # Reading
-
-    def reader(self, topic: Topic[Any], framing: Framing, start: Start) -> Reader:
-        """A reader of `topic`; all readers in the same framing share its feed."""
-        key = (topic.name, framing)
-        feed = self._feeds.get(key)
-        if feed is None:
-            feed = self._feeds[key] = Feed(topic.name, topic.log, framing)
-        return Reader(feed, start)
 
     def start_of(self, topic: Topic[Any], asked: Any) -> Start:
         """Where a reader starts that asked for a `Cursor`, ``earliest`` or ``latest``."""
         return resolve(asked, topic.name, topic.log.epoch, topic.log.bounds())
 
     def connect(self, connection: Connection) -> Callable[[], None]:
-        """Count a connection in; gives the function that counts it out."""
-        self.connections.add(connection)
-
-        def disconnect() -> None:
-            self.connections.discard(connection)
-            if self.draining and not self.connections:
-                self._all_gone.set()
-
+        """Count a connection in; gives the function that takes it out of everything."""
+        disconnect = self.connections.open(connection)
+        if self.auth is not None and self.auth.revocations.refuses(connection.grant):
+            self.connections.end(connection, "revoked")  # between its admission and now
         return disconnect
+
+    def end_connections(self, concerned: Callable[[Grant], bool], why: Ending) -> int:
+        """End the connections with such a grant; gives how many. Their transports do the rest."""
+        return self.connections.end_those(concerned, why)
+
+    def revoke(self, subject: str, token_id: str, until: float | None) -> None:
+        """Revoke a token, or a subject's, and end what they have open: see `Server.revoke`."""
+        if self.auth is None:
+            raise ps.PenstockError("revoke: this server has no auth=, so there are no tokens")
+        if until is None and token_id:
+            grants = [connection.grant for connection in self.connections]
+            until = max((each.expires for each in grants if each.token_id == token_id), default=inf)
+        until = inf if until is None else until
+        self.auth.revocations.revoke(subject=subject, token_id=token_id, until=until)
 
     def reconnect_delay(self) -> float:
         """How long one client should stay away from a server that goes away; in seconds."""
@@ -117,18 +133,15 @@ class Hub:
         Cancelled, every pipeline is cancelled with its cleanup.
         """
         self.started = trio.current_time()
-        beginning = {name: topic.cursor for name, topic in self.topics.items()}
-        unwatch = [
-            topic.log.watch(partial(self._waker.due, topic.readers))
-            for topic in self.topics.values()
-        ]
+        unwatch: list[Callable[[], None]] = []
+        if self.auth is not None:
+            unwatch.append(self.auth.revocations.watch(self._end_revoked))
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._waker.run)
-                nursery.start_soon(self._wake_when_due)
+                nursery.start_soon(self.connections.run)
+                nursery.start_soon(self.loop_delay.run)
                 nursery.start_soon(self._drain_when_asked)
-                for supervisor in self.supervisors.values():
-                    nursery.start_soon(supervisor.supervise, beginning)
+                await nursery.start(self.lifecycle.run)
                 self.running = True
                 task_status.started()
         finally:
@@ -136,13 +149,15 @@ class Hub:
             for stop in unwatch:
                 stop()
 
-    async def _wake_when_due(self) -> None:
-        """Wake the connections whose sign of life is due: one timer for all of them."""
-        while True:
-            await trio.sleep(min(self.timing.keepalive, self.timing.heartbeat) / 10)
-            for connection in list(self.connections):
-                if connection.is_due:
-                    connection.wake.set()
+    def _remember(self, topic: Topic[Any]) -> None:
+        """Keep what a dropped instance has counted: the sum of its template must not fall."""
+        if topic.template is not None:
+            last = topic.log.bounds().last
+            self.counters.retire(topic.template, events=last, restarts=topic.restarts)
+
+    def _end_revoked(self) -> None:
+        assert self.auth is not None
+        self.end_connections(self.auth.revocations.refuses, "revoked")
 
     # The end
 
@@ -152,6 +167,16 @@ class Hub:
         Returns at once. Calling it again changes nothing.
         """
         self._drain_asked.set()
+
+    @contextmanager
+    def until_drain(self) -> Generator[None]:
+        """Cancel the block, and go on after it, when the drain begins; what has ended stays so."""
+        with trio.CancelScope() as scope:
+            self._until_drain.add(scope)
+            try:
+                yield
+            finally:
+                self._until_drain.discard(scope)
 
     async def producers_ended(self) -> None:
         """Wait until the drain has ended the producers, which takes at most half the grace."""
@@ -167,19 +192,17 @@ class Hub:
     async def _drain_when_asked(self) -> None:
         await self._drain_asked.wait()
         self.draining = True
+        for scope in self._until_drain:
+            scope.cancel("the server goes away")
         grace = self.timing.grace
         logger.info("draining: %d connections, at most %.0f s", len(self.connections), grace)
         deadline = trio.current_time() + grace
-        async with trio.open_nursery() as nursery:
-            for supervisor in self.supervisors.values():
-                nursery.start_soon(supervisor.stop, grace / 2)
+        await self.lifecycle.stop(grace / 2)
         self.farewell = True
         self._producers_ended.set()
-        for connection in list(self.connections):
-            connection.wake.set()
+        self.connections.wake_all()
         with trio.move_on_at(deadline):
-            if self.connections:
-                await self._all_gone.wait()
+            await self.connections.none_left()
         self._drained.set()
 
     # Seeing

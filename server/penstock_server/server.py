@@ -5,27 +5,38 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import trio
 
 import penstock as ps
 from penstock import caller_location
 
+from .catalogue import Catalogue
+from .declaring import declare
 from .encoding import Encoding
+from .fanout import Slow
+from .keys import Key
+from .options import StartMode, TopicOptions
+from .origins import parse_origins
+from .resources import Resources, ResourcesFunction
 from .settings import Limits, Retention, Timing
-from .topics import NAME, Topic, check_accepts
+from .topics import Topic
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
+    from .admission import Admission
     from .app import Application
+    from .auth import Auth
     from .hub import Hub
 
 T = TypeVar("T")
 
 logger = logging.getLogger("penstock.server")
 
-_DEFAULT = Retention()
+_RETAIN = Retention()
+_DEFAULT = TopicOptions()
 
 
 class Server:
@@ -35,11 +46,17 @@ class Server:
         title: shown on the index page.
         cors: origins of web pages that may read and publish, besides the server's own
             (``https://app.example.com``); ``"*"`` for every page there is.
+        auth: who may do what (`JWT`, `ApiKeys`); None lets everybody do everything.
+        direct: write events straight to the sockets of plain connections where that is possible;
+            False takes the ordinary way through the ASGI server for all.
+        websocket_compression: whether permessage-deflate is agreed on; it costs memory for each
+            connection.
         limits: the most that a client may ask for.
         timing: keepalives, heartbeats, time-outs.
 
     Declaring imports no web stack; that comes with the first use of `app` or of the server as an
-    ASGI application. A server object is run once.
+    ASGI application. A server object is run once. Raises `PipelineError` for an option that is
+    wrong.
     """
 
     def __init__(
@@ -47,24 +64,39 @@ class Server:
         title: str = "penstock",
         *,
         cors: Collection[str] = (),
+        auth: Auth | None = None,
+        direct: bool = True,
+        websocket_compression: bool = False,
         limits: Limits | None = None,
         timing: Timing | None = None,
     ) -> None:
+        for option, value in (("direct", direct), ("websocket_compression", websocket_compression)):
+            if not isinstance(value, bool):
+                problem = f"{option} must be True or False, got {value!r}"
+                raise ps.PipelineError("Server", problem, caller_location())
+        if auth is not None and not hasattr(auth, "verify"):
+            problem = f"auth must be JWT(...), ApiKeys(...) or None, got a {type(auth).__name__}"
+            raise ps.PipelineError("Server", problem, caller_location())
         self.title = title
+        self.auth = auth
+        self.direct = direct
+        self.websocket_compression = websocket_compression
         self.limits = limits or Limits()
         self.timing = timing or Timing()
-        self._cors = frozenset((cors,) if isinstance(cors, str) else cors)
-        self._topics: dict[str, Topic[Any]] = {}
+        self.resources = Resources()
+        self._cors = parse_origins(cors)
+        self._catalogue = Catalogue()
         self._hub: Hub | None = None
         self._quart: QuartTrio | None = None
         self._application: Application | None = None
+        self._admission: Admission | None = None
         if "hypercorn.trio.run" in sys.modules:
             # The plain hypercorn command has imported us to serve this very object, and looks up
             # what the guard replaces right after: the first request would be too late.
             install_guard()
 
     def __repr__(self) -> str:
-        return f"<Server {self.title!r}, {len(self._topics)} topics>"
+        return f"<Server {self.title!r}, {len(self.topics)} topics>"
 
     @overload
     def topic(
@@ -75,7 +107,16 @@ class Server:
         retain: int = ...,
         retain_bytes: int = ...,
         retain_seconds: float | None = ...,
+        key: Key | None = ...,
+        slow: Slow = ...,
+        max_lag: int = ...,
+        stall_timeout: float | None = ...,
+        batch: int = ...,
         encoding: Encoding = ...,
+        start: StartMode = ...,
+        demand_grace: float = ...,
+        idle: float = ...,
+        max_instances: int = ...,
     ) -> Topic[T]: ...
 
     @overload
@@ -87,7 +128,16 @@ class Server:
         retain: int = ...,
         retain_bytes: int = ...,
         retain_seconds: float | None = ...,
+        key: Key | None = ...,
+        slow: Slow = ...,
+        max_lag: int = ...,
+        stall_timeout: float | None = ...,
+        batch: int = ...,
         encoding: Encoding = ...,
+        start: StartMode = ...,
+        demand_grace: float = ...,
+        idle: float = ...,
+        max_instances: int = ...,
     ) -> Topic[Any]: ...
 
     def topic(
@@ -95,59 +145,95 @@ class Server:
         name: str,
         *,
         accepts: Any = None,
-        retain: int = _DEFAULT.events,
-        retain_bytes: int = _DEFAULT.bytes,
-        retain_seconds: float | None = _DEFAULT.seconds,
+        retain: int = _RETAIN.events,
+        retain_bytes: int = _RETAIN.bytes,
+        retain_seconds: float | None = _RETAIN.seconds,
+        key: Key | None = None,
+        slow: Slow = _DEFAULT.slow,
+        max_lag: int = _DEFAULT.max_lag,
+        stall_timeout: float | None = None,
+        batch: int = _DEFAULT.batch,
         encoding: Encoding = "json",
+        start: StartMode = _DEFAULT.start,
+        demand_grace: float = _DEFAULT.demand_grace,
+        idle: float = _DEFAULT.idle,
+        max_instances: int = _DEFAULT.max_instances,
     ) -> Topic[Any]:
         """Declare a topic; use it as an object, or as the decorator of its pipeline's function.
 
+        A name with parts (``room.{room}``) is a template: it stands for one topic per value, each
+        with a log of its own, made at its first use. `Topic.instance` gives one of them, and the
+        decorated function gets the values as keyword arguments.
+
         Args:
-            name: 1 to 128 letters, digits, ``.``, ``_``, ``-``.
+            name: 1 to 128 letters, digits, ``.``, ``_``, ``-``; and ``{parts}``, at most one
+                between two dots, whose values are 1 to 64 letters, digits, ``_``, ``-``.
             accepts: the type of what clients may publish (a dataclass, TypedDict, msgspec Struct,
                 or any type msgspec knows; ``object`` for anything). None: clients can't publish.
             retain: the most events that are kept for those who come later.
             retain_bytes: the most bytes of them.
             retain_seconds: the most age of them; None for any age.
+            key: what ``"conflate"`` keeps the newest event of: a field's name, or a function of
+                the data. None: all events have the same key.
+            slow: what becomes of a subscriber that falls behind: ``"skip"`` what it missed,
+                ``"conflate"`` (the newest event per key), ``"block"`` (the pipeline and publishers
+                wait for it), or ``"disconnect"``.
+            max_lag: with ``"disconnect"``, how many events a subscriber may be behind.
+            stall_timeout: seconds without taking a byte after which a subscriber is disconnected;
+                None for the server's own.
+            batch: the most events in one write; 1 never puts two together.
             encoding: ``"text"`` for a topic of str whose SSE ``data:`` is the text itself.
+            start: ``"demand"`` starts the pipeline with the first subscriber.
+            demand_grace: with ``"demand"``, seconds without a subscriber until it is stopped,
+                draining.
+            idle: seconds without a subscriber or a publication until a template's topic is dropped
+                with its events (up to half as long again); its next life has a new epoch.
+            max_instances: the most topics that a template has at a time.
 
         Raises `PipelineError` for a name that is wrong or taken, or an option that is wrong.
         """
-        where = caller_location()
-        self._check_topic(name, encoding, where)
-        retention = _retention(name, retain, retain_bytes, retain_seconds, where)
-        if accepts is not None:
-            check_accepts(name, accepts, where)
-        topic: Topic[Any] = Topic(
-            name, retention=retention, accepts=accepts, encoding=encoding, where=where
+        options = TopicOptions(
+            accepts=accepts,
+            encoding=encoding,
+            retention=Retention(retain, retain_bytes, retain_seconds),
+            key=key,
+            slow=slow,
+            max_lag=max_lag,
+            stall_timeout=stall_timeout,
+            batch=batch,
+            start=start,
+            demand_grace=demand_grace,
+            idle=idle,
+            max_instances=max_instances,
         )
-        self._topics[name] = topic
-        return topic
-
-    def _check_topic(self, name: str, encoding: str, where: ps.Location | None) -> None:
-        def refuse(problem: str) -> ps.PipelineError:
-            return ps.PipelineError(f"topic {name!r}", problem, where)
-
-        given: object = name
-        if not isinstance(given, str) or not NAME.fullmatch(given):
-            raise refuse(f"name must be 1 to 128 of letters, digits, '.', '_', '-', got {name!r}")
-        if name in self._topics:
-            raise refuse(f"there is a topic {name!r} already, at {self._topics[name].where}")
-        if encoding not in ("json", "text"):
-            raise refuse(f"encoding must be 'json' or 'text', got {encoding!r}")
+        where = caller_location()
         if self._hub is not None:
-            raise refuse("topics are declared before the server is served")
+            problem = "topics are declared before the server is served"
+            raise ps.PipelineError(f"topic {name!r}", problem, where)
+        return declare(self._catalogue, name, options, where)
+
+    def lifespan(self, function: ResourcesFunction) -> ResourcesFunction:
+        """Decorate an async generator function, or one that gives an async context manager.
+
+        It is entered before the first pipeline starts and left after the last one has ended: the
+        place for what pipelines share, such as a connection pool. A start that fails ends the
+        server. Raises `PipelineError` for anything else, and for a second one.
+        """
+        return self.resources.declare(function, caller_location())
 
     # For the command line: see penstock.config.HasPipelines
 
     def named_pipelines(self) -> Iterable[tuple[str, Callable[[], ps.Stream[Any]]]]:
-        """The name of each topic that has a pipeline, and what builds it without running it."""
-        return [(name, topic.build) for name, topic in self._topics.items() if topic.source]
+        """The name of each topic that has a pipeline, and what builds it without running it.
+
+        The topics of templates are not among them: nobody knows their values yet.
+        """
+        return [(name, topic.build) for name, topic in self.topics.items() if topic.source]
 
     @property
     def topics(self) -> dict[str, Topic[Any]]:
-        """The declared topics by name; a copy."""
-        return dict(self._topics)
+        """The topics that there are by name, with those of templates that are in use; a copy."""
+        return dict(self._catalogue.topics)
 
     # For serving
 
@@ -157,7 +243,9 @@ class Server:
         if self._hub is None:
             from .hub import Hub
 
-            self._hub = Hub(self._topics, self.limits, self.timing)
+            self._hub = Hub(self._catalogue, self.limits, self.timing, self.auth)
+            self._hub.direct = self.direct
+            self._hub.websocket_compression = self.websocket_compression
         return self._hub
 
     @property
@@ -169,15 +257,37 @@ class Server:
             from .app import add_routes
 
             self._quart = QuartTrio("penstock_server")
-            add_routes(self._quart, self.hub, self.title)
+            add_routes(self._quart, self.hub, self._admit, self.title)
         return self._quart
+
+    async def revoke(
+        self, *, subject: str = "", token_id: str = "", until: float | None = None
+    ) -> None:
+        """Refuse one token, or a subject's tokens that have been issued until now, from now on.
+
+        What they have open ends at once: WebSockets with close code 1008. `until` is when the last
+        of them expires, in seconds since 1970; None is for ever, or for a token that has something
+        open, until that one expires. The revocation is this process's own and is forgotten with it.
+        Raises `PenstockError` on a server without `auth`, where not exactly one of the two is
+        given, and where too many are remembered already.
+        """
+        self.hub.revoke(subject, token_id, until)
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def _admit(self) -> Admission:
+        if self._admission is None:
+            from .admission import Admission
+
+            self._admission = Admission(self.hub, self._cors)
+        return self._admission
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
         if self._application is None:
             from .app import Application
 
-            self._application = Application(self.hub, self.app, self._cors)
+            self._application = Application(self.hub, self.app, self._admit, self.resources)
         await self._application(scope, receive, send)
 
 
@@ -190,20 +300,3 @@ def install_guard() -> None:
             "this Hypercorn is not a version that penstock was checked with: a reader that stops"
             " reading may hold up a shutdown, and WebSocket peers are not pinged"
         )
-
-
-def _retention(
-    name: str,
-    events: Any,
-    size: Any,
-    seconds: Any,
-    where: ps.Location | None,
-) -> Retention:
-    refuse = partial(ps.PipelineError, f"topic {name!r}", where=where)
-    for option, value in (("retain", events), ("retain_bytes", size)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise refuse(f"{option} must be a whole number of at least 1, got {value!r}")
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (number and seconds > 0):
-        raise refuse(f"retain_seconds must be a number of seconds above 0, got {seconds!r}")
-    return Retention(events, size, seconds)

@@ -15,19 +15,45 @@ class Limits:
     """The most that a client may ask for. Raises `PenstockError` for a value that makes no sense.
 
     Attributes:
+        max_connections: connections at a time, of all clients together.
+        max_connections_per_address: connections at a time of one address. Behind a proxy all
+            clients have the proxy's: set it as high as `max_connections` there.
         max_message_bytes: the body of a publication, or one WebSocket message.
         max_subscriptions: topics that one WebSocket connection reads at a time.
+        publish_rate: publications a second of one WebSocket connection, or over HTTP of one
+            address, in the long run.
+        publish_burst: publications that may come at once before the rate holds.
+        idempotency_keys: keys of publications that are remembered at a time, of all topics.
+        publish_wait: seconds that a publication waits for room in a topic with ``slow="block"``.
+        header_timeout: seconds for a whole request head to come in.
         body_timeout: seconds for a whole publication body to come in.
     """
 
+    max_connections: int = 20_000
+    max_connections_per_address: int = 2_000
     max_message_bytes: int = MIB
     max_subscriptions: int = 128
+    publish_rate: float = 10_000.0
+    publish_burst: int = 100_000
+    idempotency_keys: int = 100_000
+    publish_wait: float = 5.0
+    header_timeout: float = 10.0
     body_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        for option in ("max_message_bytes", "max_subscriptions"):
+        for option in (
+            "max_connections",
+            "max_connections_per_address",
+            "max_message_bytes",
+            "max_subscriptions",
+            "publish_burst",
+            "idempotency_keys",
+        ):
             _require(self, option, "a whole number of at least 1", whole=True)
-        _require(self, "body_timeout", "a number of seconds above 0")
+        _require(self, "publish_rate", "a number of publications a second above 0")
+        _require(self, "publish_wait", "a number of seconds, not negative", zero=True)
+        for option in ("header_timeout", "body_timeout"):
+            _require(self, option, "a number of seconds above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,10 @@ class Timing:
         retry: how long a client should wait before it reconnects.
         reconnect_spread: when the server goes away, each client is told a wait drawn at random up
             to this, so that they don't all come back at once.
+        max_connection_age: a stream or WebSocket is told to reconnect after about this long (10 %
+            more or less, drawn at random); None for never. For load balancers, so that
+            connections spread over new instances.
+        idempotency_window: for how long a publication's idempotency key is remembered.
         grace: how long a shutdown may take: producers drain, clients are told, then all is cut.
     """
 
@@ -51,13 +81,17 @@ class Timing:
     stall_timeout: float = 30.0
     retry: float = 2.0
     reconnect_spread: float = 5.0
+    max_connection_age: float | None = None
+    idempotency_window: float = 300.0
     grace: float = 10.0
 
     def __post_init__(self) -> None:
-        for option in ("keepalive", "heartbeat", "stall_timeout"):
+        for option in ("keepalive", "heartbeat", "stall_timeout", "idempotency_window"):
             _require(self, option, "a number of seconds above 0")
         for option in ("retry", "reconnect_spread", "grace"):
             _require(self, option, "a number of seconds, not negative", zero=True)
+        if self.max_connection_age is not None:
+            _require(self, "max_connection_age", "a number of seconds above 0, or None")
 
 
 @dataclass(frozen=True, slots=True)

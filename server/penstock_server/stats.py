@@ -1,16 +1,20 @@
-"""What ``GET /topics`` and ``GET /stats`` say."""
+"""What ``GET /topics`` and ``GET /stats`` say: plain values that JSON holds, all of them finite."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 import trio
 
 import penstock as ps
 
+from .connections import Connection
+from .counters import Histogram
 from .hub import Hub
+from .process import process_stats
 
 
 def topic_list(hub: Hub) -> list[dict[str, Any]]:
@@ -23,7 +27,7 @@ def topic_list(hub: Hub) -> list[dict[str, Any]]:
                 "name": topic.name,
                 "cursor": str(topic.cursor),
                 "retained": bounds.last - bounds.first + 1,
-                "subscribers": len(topic.readers),
+                "subscribers": len(topic.audience),
                 "publishable": topic.publishable,
                 "schema": topic.schema,
             }
@@ -31,18 +35,65 @@ def topic_list(hub: Hub) -> list[dict[str, Any]]:
     return topics
 
 
+def template_list(hub: Hub) -> list[dict[str, Any]]:
+    """Every template: its name with the parts in braces, how many topics of it there are."""
+    return [
+        {
+            "name": template.name,
+            "instances": len(template.instances),
+            "max_instances": template.options.max_instances,
+            "publishable": template.publishable,
+            "schema": template.schema,
+        }
+        for template in hub.catalogue.templates.values()
+    ]
+
+
 def server_stats(hub: Hub) -> dict[str, Any]:
-    """The whole server: pipelines with every stage and buffer, topics, connections."""
+    """The whole server: pipelines with every stage and buffer, topics, connections, counters, the
+    event loop and the process. Times in seconds, sizes in bytes, lags of connections in events.
+    """
+    lags = max_lags(hub)
     return {
-        "uptime": round(trio.current_time() - hub.started, 3),
+        "uptime": round(uptime(hub), 3),
         "status": hub.status,
         "published": hub.published,
         "pipelines": {
             name: _pipeline(hub, name) for name, topic in hub.topics.items() if topic.source
         },
-        "topics": {name: _topic(hub, name) for name in hub.topics},
+        "topics": {name: _topic(hub, name, lags.get(name, 0)) for name in hub.topics},
         "connections": _connections(hub),
+        "counters": _counters(hub),
+        "delivery_lag": _histogram(hub.counters.lag),
+        "loop_delay": _histogram(hub.loop_delay.histogram),
+        "process": _process(),
     }
+
+
+def topic_states(hub: Hub) -> dict[str, str]:
+    """The state of each topic's pipeline, for load balancers: a template has one, ``restarting``
+    where one of its topics is.
+    """
+    states: dict[str, str] = {}
+    for name, supervisor in hub.supervisors.items():
+        label = supervisor.topic.template or name
+        if states.get(label) != "restarting":
+            states[label] = supervisor.state
+    return states
+
+
+def uptime(hub: Hub) -> float:
+    """Seconds since the server started; 0 where it does not run."""
+    return trio.current_time() - hub.started if hub.running else 0.0
+
+
+def max_lags(hub: Hub) -> dict[str, int]:
+    """How many events the slowest reader of each topic is behind; topics that are read."""
+    lags: dict[str, int] = {}
+    for connection in hub.connections:
+        for name, reader in connection.readers.items():
+            lags[name] = max(lags.get(name, 0), reader.lag)
+    return lags
 
 
 def _pipeline(hub: Hub, name: str) -> dict[str, Any]:
@@ -63,29 +114,75 @@ def _run(stats: ps.RunStats) -> dict[str, Any]:
     ]
     return {
         "seconds": round(stats.seconds, 3),
+        "outcome": stats.outcome,
         "bottleneck": stats.bottleneck,
         "stages": stages,
         "buffers": [asdict(buffer) for buffer in stats.buffers],
     }
 
 
-def _topic(hub: Hub, name: str) -> dict[str, Any]:
+def _topic(hub: Hub, name: str, max_lag: int) -> dict[str, Any]:
     topic = hub.topics[name]
     bounds = topic.log.bounds()
-    lags = [
-        connection.readers[name].lag for connection in hub.connections if name in connection.readers
-    ]
     return {
         "cursor": str(topic.cursor),
         "first": bounds.first,
         "last": bounds.last,
         "bytes": bounds.size,
         "ended": bounds.ended,
-        "subscribers": len(topic.readers),
-        "max_lag": max(lags, default=0),
+        "subscribers": len(topic.audience),
+        "max_lag": max_lag,
     }
 
 
 def _connections(hub: Hub) -> dict[str, Any]:
-    by_transport = Counter(connection.transport for connection in hub.connections)
-    return {"total": len(hub.connections), "by_transport": dict(by_transport)}
+    lags: dict[str, list[int]] = {}
+    for connection in hub.connections:
+        lags.setdefault(connection.transport, []).append(_lag(connection))
+    return {
+        "total": len(hub.connections),
+        "by_transport": {transport: len(each) for transport, each in lags.items()},
+        "lag": {transport: _spread(sorted(each)) for transport, each in lags.items()},
+    }
+
+
+def _lag(connection: Connection) -> int:
+    """How many events a connection is behind in the topic where it is worst."""
+    return max((reader.lag for reader in connection.readers.values()), default=0)
+
+
+def _spread(rising: Sequence[int]) -> dict[str, int]:
+    """Percentiles (nearest rank) and the greatest of values that there are."""
+    ranks = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    percentiles = {name: rising[ceil(rank * len(rising)) - 1] for name, rank in ranks.items()}
+    return {**percentiles, "max": rising[-1]}
+
+
+def _counters(hub: Hub) -> dict[str, Any]:
+    counters = hub.counters
+    return {
+        "connected": dict(counters.connected),
+        "disconnected": dict(counters.disconnected),
+        "events_out": dict(counters.events_out),
+        "bytes_out": dict(counters.bytes_out),
+        "gaps": dict(counters.gaps),
+        "conflated": counters.conflated,
+        "skipped": counters.skipped,
+        "stalls": counters.stalls,
+        "refused": dict(counters.refused),
+    }
+
+
+def _histogram(seen: Histogram) -> dict[str, float]:
+    """Percentiles are the bounds of buckets."""
+    return {
+        "count": seen.count,
+        "p50": seen.quantile(0.5),
+        "p99": seen.quantile(0.99),
+        "max": seen.max,
+    }
+
+
+def _process() -> dict[str, Any]:
+    now = process_stats()
+    return {"rss": now.rss, "open_files": now.open_files, "cpu_seconds": round(now.cpu_seconds, 3)}

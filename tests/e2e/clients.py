@@ -129,7 +129,7 @@ def open_response(
 ) -> Generator[httpx.Response]:
     query = {} if after is None else {"after": after}
     url = f"{server.url}/topics/{topic}"
-    headers = {"accept": accept, **headers}
+    headers = {"accept": accept, "accept-encoding": "identity", **headers}
     with server.client.stream("GET", url, params=query, headers=headers) as response:
         yield response
 

@@ -29,7 +29,7 @@ HYPERCORN = (sys.executable, "-m", "hypercorn", "-k", "trio", "--bind", "127.0.0
 
 MIB = 1 << 20
 
-_SERVING = re.compile(r"(?:serving|Running) on http://([0-9.]+):(\d+)")
+_SERVING = re.compile(r"(?:serving|Running) on https?://([0-9.]+):(\d+)")
 _START_TIMEOUT = 20.0
 _PATIENCE = 10.0
 

@@ -1,5 +1,6 @@
 """``POST /topics/{topic}``: what is taken, and what is refused without harm."""
 
+import gzip
 import json
 import time
 from contextlib import suppress
@@ -9,8 +10,9 @@ import pytest
 
 from penstock.wire import Cursor, encode_msgpack
 
-from .clients import raw_client
-from .serving import MIB, ServerProcess
+from .clients import open_socket, raw_client
+from .conftest import StartServer
+from .serving import MIB, ServerProcess, eventually
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -200,6 +202,52 @@ def test_413_comes_before_the_body_where_the_length_says_so(server: ServerProces
         assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
+HEAD = (
+    b"POST /topics/anything HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    b"Expect: 100-continue\r\n"
+)
+
+
+def test_expect_100_continue(server: ServerProcess) -> None:
+    with raw_client(server) as client:
+        client.send(HEAD + b"Content-Length: 2\r\n\r\n")
+        assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 100")
+        client.send(b"12")
+        assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 201")
+
+
+def test_a_body_that_would_be_too_large_is_not_waited_for(server: ServerProcess) -> None:
+    with raw_client(server) as client:
+        client.send(HEAD + b"Content-Length: 9999999\r\n\r\n")
+        head = client.until(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 100"):  # some servers say so before they look
+            head = client.until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413")
+
+
+def test_a_chunked_body_is_taken_as_it_comes(server: ServerProcess) -> None:
+    with raw_client(server) as client:
+        client.send(
+            b"POST /topics/anything HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n"
+        )
+        client.send(b"3\r\n1,2\r\n")
+        client.send(b"1\r\n]\r\n0\r\n\r\n")
+        assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 201")
+
+
+def test_a_coded_body_is_refused_without_being_decoded(server: ServerProcess) -> None:
+    bomb = gzip.compress(b'"' + b"x" * (30 * MIB) + b'"')
+    assert len(bomb) < LIMIT
+    before, memory = server.cursor("anything"), server.rss
+    answer = server.post_body("anything", bomb, JSON, **{"content-encoding": "gzip"})
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
+    assert "gzip" in answer.json()["detail"]
+    assert server.rss - memory < 20 * MIB
+    assert server.cursor("anything") == before
+
+
 def test_endless_chunks_are_refused(server: ServerProcess) -> None:
     memory = server.rss
     with raw_client(server) as client:
@@ -273,11 +321,59 @@ def test_preflight(server: ServerProcess) -> None:
 
 def test_many_small_values_hold_nobody_up(server: ServerProcess) -> None:
     before = server.cursor("anything")
-    body = b"0\n" * (LIMIT // 2)
+    number = 10_000
+    body = b"0\n" * number
     started = time.monotonic()
     answer = server.post_body("anything", body, NDJSON)
     assert answer.status_code == 201
-    assert answer.json()["count"] == LIMIT // 2
+    assert answer.json()["count"] == number
     assert time.monotonic() - started < 2
     gap = server.get(f"/topics/anything?format=json&after={before}").json()["gap"]
-    assert gap["missed"] == LIMIT // 2 - 5000
+    assert gap["missed"] == number - 5000
+
+
+PADDING = "x" * 20_000
+
+
+async def test_a_topic_that_waits_for_its_readers_has_no_room(start_server: StartServer) -> None:
+    server = start_server("room.py")
+    with raw_client(server, receive_buffer=4096) as stuck:
+        stuck.get("/topics/waiting?after=earliest&format=ndjson")
+        stuck.until(b"subscribed")
+        eventually(lambda: server.stats()["connections"]["total"] == 1)
+        batch = "\n".join([json.dumps(PADDING)] * 10)
+        for body in (batch, json.dumps(PADDING)):
+            answers = [server.post_body("waiting", body, NDJSON)]
+            while answers[-1].status_code == 201:
+                answers.append(server.post_body("waiting", body, NDJSON))
+                assert len(answers) < 200, "the reader is never waited for"
+            assert answers[-1].status_code == 503
+            assert int(answers[-1].headers["retry-after"]) >= 1
+        stored = server.stats()["topics"]["waiting"]["last"]
+        async with open_socket(server) as websocket:
+            error = await websocket.ask(type="publish", topic="waiting", data=1, ref=7)
+            assert (error["type"], error["code"], error["ref"]) == ("error", "unavailable", 7)
+        too_many = server.post_body("waiting", "1\n" * 21, NDJSON)
+        assert too_many.status_code == 413
+        assert "retain" in too_many.json()["detail"]
+        assert server.stats()["topics"]["waiting"]["last"] == stored
+        stuck.vanish()
+    eventually(lambda: server.post("waiting", 1).status_code == 201)
+
+
+async def test_each_address_and_each_websocket_has_a_rate(start_server: StartServer) -> None:
+    server = start_server("limited.py")
+    assert [server.post("anything", n).status_code for n in range(3)] == [201] * 3
+    refused = server.post("anything", 3)
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert 1 <= int(refused.headers["retry-after"]) <= 2
+    never = server.post_body("anything", "1\n" * 4, NDJSON)
+    assert never.status_code in (413, 429)  # too many for ever, or too soon
+    publish = {"type": "publish", "topic": "anything", "data": 1}
+    for _ in range(2):
+        async with open_socket(server) as websocket:
+            await websocket.send(*(publish | {"ref": n} for n in range(4)))
+            answers = await websocket.take(4)
+            assert [answer["type"] for answer in answers] == ["published"] * 3 + ["error"]
+            assert answers[3]["code"] == "rate_limited"

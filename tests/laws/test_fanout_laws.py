@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.wire import Cursor, End, Gap, ServerMessage
-from penstock_server.fanout import PIECE_EVENTS, Feed, Reader
+from penstock_server.fanout import PIECE_EVENTS, Delivery, Reader
 from penstock_server.log import EncodedEvent, MemoryLog, StoredEvent, resolve
 from penstock_server.settings import Retention
 
 
 class LineFraming:
     """Each event and message as one line of JSON."""
+
+    transport = "ndjson"
 
     def event(self, topic: str, id: str, event: StoredEvent) -> bytes:  # noqa: A002 - the protocol's name
         return json.dumps({"id": id, "data": event.json.decode()}).encode() + b"\n"
@@ -85,7 +87,8 @@ def test_every_reader_gets_everything_or_is_told(
 ) -> None:
     now = 0.0
     log = MemoryLog(Retention(most, size, seconds), lambda: now)
-    feed = Feed("t", log, LineFraming())
+    delivery = Delivery("t", log)
+    framing = LineFraming()
     clients: list[Client] = []
     for action, number in actions:
         match action:
@@ -99,7 +102,8 @@ def test_every_reader_gets_everything_or_is_told(
             case "join":
                 words = {-2: "earliest", -1: "latest"}
                 asked: Any = words.get(number) or Cursor(log.epoch, number)
-                clients.append(Client(Reader(feed, resolve(asked, "t", log.epoch, log.bounds()))))
+                start = resolve(asked, "t", log.epoch, log.bounds())
+                clients.append(Client(delivery.join(framing, start)))
             case _:
                 now += number
     log.finish()
@@ -108,3 +112,45 @@ def test_every_reader_gets_everything_or_is_told(
             pass
         assert client.ended
         assert client.position == log.bounds().last
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.booleans()), max_size=60),
+    st.integers(1, 12),
+    st.integers(0, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_conflating_reader_ends_with_the_newest_of_each_key_or_is_told(
+    steps: list[tuple[str, bool]], most: int, begin: int
+) -> None:
+    log = MemoryLog(Retention(most), lambda: 0.0, keyed=True)
+    delivery = Delivery("t", log)
+    reader = delivery.join(
+        LineFraming(), resolve("latest", "t", log.epoch, log.bounds()), slow="conflate"
+    )
+    newest: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    position = 0
+    told = False
+
+    def advance() -> None:
+        nonlocal position, told
+        while (piece := reader.next()) is not None:
+            for line in map(json.loads, piece.joined.splitlines()):
+                if "data" in line:
+                    offset = Cursor.parse(line["id"]).offset
+                    assert offset > position, "in order, and each once"
+                    position = offset
+                    key, number = line["data"].split()
+                    seen[key] = int(number)
+                else:
+                    told = True
+
+    for number, (key, reads) in enumerate(steps, 1):
+        log.append([EncodedEvent(f"{key} {number}".encode(), b"", None, key)])
+        newest[key] = number
+        if reads and number > begin:
+            advance()
+    advance()
+    assert told or seen == newest
+    assert not told or len(newest) > most, "there is room for so many keys"

@@ -79,8 +79,24 @@ async def test_who_may_not(driver: Driver, origin: str) -> None:
 
 
 async def test_pages_of_strangers_can_not_read_the_answer(driver: Driver) -> None:
-    async with driver.request("GET", "/topics/t", STRANGER) as response:
-        assert ALLOW not in response.headers
+    for headers in (STRANGER, {}):
+        async with driver.request("GET", "/topics/t", headers) as response:
+            assert response.status == 200
+            assert ALLOW not in response.headers
+            assert response.headers["vary"] == "Origin"  # a friend gets another answer
+
+
+async def test_pages_of_strangers_get_nothing_with_the_users_cookies(driver: Driver) -> None:
+    for origin, status in ((STRANGER, 403), (FRIEND, 200), (OURSELVES, 200), ({}, 200)):
+        headers = origin | {"cookie": "session=1"}
+        async with driver.request("GET", "/topics/t", headers) as response:
+            assert response.status == status
+
+
+async def test_the_lists_have_cors_headers_too(driver: Driver) -> None:
+    for path in ("/topics", "/stats", "/health/live"):
+        assert (await driver.fetch("GET", path, FRIEND))[0].headers[ALLOW] == FRIEND["origin"]
+        assert ALLOW not in (await driver.fetch("GET", path, STRANGER))[0].headers
 
 
 async def test_pages_of_friends_can_and_caches_keep_them_apart(driver: Driver) -> None:

@@ -56,6 +56,23 @@ def test_beyond_loopback_only_when_told(bind: str, config: Path) -> None:
     assert bind in result.output
 
 
+def test_beyond_loopback_with_auth_but_not_in_clear_text_without_a_word(
+    config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def not_now(*_: object) -> int:
+        return 0
+
+    monkeypatch.setattr("trio.run", not_now)
+    config.write_text(
+        "from penstock_server import ApiKeys, Server\nserver = Server(auth=ApiKeys({}))\n"
+    )
+    assert invoke(config, "--bind", "0.0.0.0:0").exit_code == 0
+    assert "tokens come to 0.0.0.0:0 in clear text" in caplog.text
+    caplog.clear()
+    assert invoke(config, "--bind", "127.0.0.1:0").exit_code == 0
+    assert "clear text" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("content", "line", "problem"),
     [

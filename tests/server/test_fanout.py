@@ -3,18 +3,30 @@
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
+import pytest
 import trio
 import trio.testing
 
 from penstock.wire import End, Gap, ServerMessage
-from penstock_server.fanout import PIECE_BYTES, PIECE_EVENTS, Feed, Piece, Reader, Readers, Waker
+from penstock_server.fanout import (
+    PIECE_BYTES,
+    PIECE_EVENTS,
+    Delivery,
+    Reader,
+    Slow,
+    Waker,
+    milder_or_same,
+)
 from penstock_server.log import EncodedEvent, MemoryLog, Start, StoredEvent
 from penstock_server.settings import Retention
 
 
 class CountingFraming:
     """Frames data as it is, and counts."""
+
+    transport = "sse"
 
     def __init__(self) -> None:
         self.framed: Counter[int] = Counter()
@@ -37,16 +49,26 @@ class CountingFraming:
 class Bench:
     """A log with a feed over it."""
 
-    def __init__(self, *, retain: int = 100_000, retain_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self,
+        *,
+        retain: int = 100_000,
+        retain_bytes: int = 1 << 30,
+        keyed: bool = False,
+        max_lag: int = 1000,
+    ) -> None:
         self.framing = CountingFraming()
-        self.log = MemoryLog(Retention(retain, retain_bytes), lambda: 0)
-        self.feed = Feed("t", self.log, self.framing)
+        self.log = MemoryLog(Retention(retain, retain_bytes), lambda: 0, keyed=keyed)
+        self.delivery = Delivery("t", self.log, max_lag=max_lag)
+
+    def append_keyed(self, *events: tuple[str, bytes]) -> None:
+        self.log.append([EncodedEvent(data, b"", None, key) for key, data in events])
 
     def append(self, *data: bytes) -> None:
         self.log.append([EncodedEvent(each, b"") for each in data])
 
     def reader(self, after: int = 0, gap: Gap | None = None) -> Reader:
-        return Reader(self.feed, Start(after, gap))
+        return self.delivery.join(self.framing, Start(after, gap))
 
 
 def read(reader: Reader) -> list[bytes]:
@@ -62,7 +84,9 @@ def test_each_event_is_framed_once_however_many_readers() -> None:
     readers = [bench.reader() for _ in range(50)]
     for n in range(20):
         bench.append(b"%d" % n)
-        assert {reader.next() for reader in readers} == {Piece((b"%d|" % n,), b"%d|" % n, n + 1)}
+        (piece,) = {reader.next() for reader in readers}
+        assert piece is not None
+        assert (piece.framed, piece.joined, piece.upto) == ((b"%d|" % n,), b"%d|" % n, n + 1)
     assert bench.framing.framed == Counter(range(1, 21))
     assert bench.framing.joined == 20
 
@@ -166,31 +190,132 @@ def test_up_to_date_is_nothing_to_send() -> None:
 
 async def test_many_appends_are_one_wake() -> None:
     waker = Waker()
-    readers, others = Readers(), Readers()
+    bench, other = Bench(), Bench()
+    bench.delivery.on_due = other.delivery.on_due = waker.due
     woken: Counter[str] = Counter()
-    readers.add(lambda: woken.update("a"))
-    readers.add(lambda: woken.update("b"))
-    others.add(lambda: woken.update("c"))
+    for name in "ab":
+        bench.delivery.join(bench.framing, Start(0), wake=partial(woken.update, name))
+    other.delivery.join(other.framing, Start(0), wake=lambda: woken.update("c"))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(waker.run)
         for _ in range(100):
-            waker.due(readers)
+            bench.append(b"x")
         await trio.testing.wait_all_tasks_blocked()
         assert woken == Counter("ab")
-        waker.due(readers)
-        waker.due(others)
+        bench.append(b"x")
+        other.append(b"x")
         await trio.testing.wait_all_tasks_blocked()
         assert woken == Counter("aabbc")
         nursery.cancel_scope.cancel()
 
 
-def test_who_has_left_is_not_woken() -> None:
-    readers = Readers()
+async def test_who_has_left_is_not_woken() -> None:
+    bench = Bench()
     woken: list[str] = []
-    leave = readers.add(lambda: woken.append("left"))
-    readers.add(lambda: woken.append("stays"))
-    leave()
-    leave()
-    assert len(readers) == 1
-    readers.wake_all()
+    left = bench.delivery.join(bench.framing, Start(0), wake=lambda: woken.append("left"))
+    bench.delivery.join(bench.framing, Start(0), wake=lambda: woken.append("stays"))
+    bench.delivery.leave(left)
+    bench.delivery.leave(left)
+    bench.delivery.begin()
     assert woken == ["stays"]
+
+
+# Conflating
+
+
+def test_a_conflating_reader_gets_the_newest_of_each_key() -> None:
+    bench = Bench(keyed=True)
+    reader = bench.delivery.join(bench.framing, Start(0), slow="conflate")
+    bench.append_keyed(("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4"), ("b", b"5"))
+    piece = reader.next()
+    assert piece is not None
+    assert (piece.joined, piece.upto, piece.events, piece.replaced) == (b"3|4|5|", 5, 3, 2)
+    assert reader.next() is None
+
+
+def test_conflated_without_a_key_is_the_newest_event() -> None:
+    bench = Bench()
+    reader = bench.delivery.join(bench.framing, Start(0), slow="conflate")
+    bench.append(b"1", b"2", b"3")
+    assert read(reader) == [b"3|"]
+    bench.append(b"4")
+    assert read(reader) == [b"4|"]
+
+
+def test_a_key_that_changes_seldom_is_not_lost_with_what_is_trimmed() -> None:
+    bench = Bench(retain=2, keyed=True)
+    reader = bench.delivery.join(bench.framing, Start(0), slow="conflate")
+    bench.append_keyed(("rare", b"1"), ("a", b"2"), ("a", b"3"), ("a", b"4"))
+    assert read(reader) == [b"1|4|"]
+    assert bench.framing.messages == []
+
+
+def test_a_key_that_had_to_go_is_a_gap() -> None:
+    bench = Bench(retain=1, keyed=True)
+    reader = bench.delivery.join(bench.framing, Start(0), slow="conflate")
+    bench.append_keyed(("a", b"1"), ("b", b"2"), ("c", b"3"), ("d", b"4"))
+    assert read(reader) == [b"Gap|", b"3|4|"]
+    epoch = bench.log.epoch
+    assert bench.framing.messages == [Gap("t", f"{epoch}-0", f"{epoch}-2", None, "slow")]
+
+
+def test_conflating_readers_share_a_feed_of_their_own() -> None:
+    bench = Bench()
+    plain = bench.delivery.join(bench.framing, Start(0))
+    one, other = (bench.delivery.join(bench.framing, Start(0), slow="conflate") for _ in range(2))
+    assert one.feed is other.feed
+    assert one.feed is not plain.feed
+
+
+# Too slow
+
+
+def test_a_reader_is_given_up_once_it_is_max_lag_behind() -> None:
+    bench = Bench(max_lag=3)
+    given_up: list[int] = []
+    reader = bench.delivery.join(
+        bench.framing, Start(0), slow="disconnect", give_up=lambda: given_up.append(1)
+    )
+    bench.append(b"1", b"2", b"3")
+    bench.delivery.begin()
+    assert not given_up
+    bench.append(b"4")
+    bench.delivery.begin()
+    assert given_up == [1]
+    assert reader.lag == 4
+
+
+def test_a_reader_with_an_old_cursor_may_catch_up() -> None:
+    bench = Bench(max_lag=1)
+    bench.append(*[b"x"] * 10)
+    given_up: list[int] = []
+    reader = bench.delivery.join(
+        bench.framing, Start(2), slow="disconnect", give_up=lambda: given_up.append(1)
+    )
+    bench.delivery.begin()
+    assert not given_up, "it is as far behind as it began"
+    bench.append(b"x")
+    bench.delivery.begin()
+    assert given_up == [1], "it falls further behind"
+    assert read(reader)
+    bench.append(b"x", b"x")
+    bench.delivery.begin()
+    assert given_up == [1, 1], "once it was up to date, max_lag counts"
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "granted"),
+    [
+        ("skip", "skip", True),
+        ("conflate", "skip", True),
+        ("disconnect", "skip", False),
+        ("block", "skip", False),
+        ("block", "block", True),
+        ("disconnect", "block", True),
+        ("skip", "disconnect", True),
+        ("skip", "conflate", False),
+        ("conflate", "conflate", True),
+    ],
+)
+def test_only_milder_policies_are_granted(asked: Slow, own: Slow, granted: bool) -> None:
+    assert milder_or_same(asked, own) is granted

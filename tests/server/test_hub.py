@@ -8,19 +8,18 @@ import trio.testing
 
 import penstock as ps
 from penstock_server import Server, Timing
-from penstock_server.hub import Connection
+from penstock_server.connections import Connection
 from penstock_server.transports.framing import MSGPACK_STREAM, NDJSON
 
 
 async def test_readers_in_one_framing_share_a_feed() -> None:
     server = Server()
     a, b = server.topic("a"), server.topic("b")
-    hub = server.hub
-    start = hub.start_of(a, "latest")
-    feed = hub.reader(a, NDJSON, start).feed
-    assert hub.reader(a, NDJSON, start).feed is feed
-    assert hub.reader(a, MSGPACK_STREAM, start).feed is not feed
-    assert hub.reader(b, NDJSON, start).feed is not feed
+    start = server.hub.start_of(a, "latest")
+    feed = a.delivery.join(NDJSON, start).feed
+    assert a.delivery.join(NDJSON, start).feed is feed
+    assert a.delivery.join(MSGPACK_STREAM, start).feed is not feed
+    assert b.delivery.join(NDJSON, start).feed is not feed
 
 
 async def test_readers_are_woken_while_it_runs() -> None:
@@ -32,7 +31,10 @@ async def test_readers_are_woken_while_it_runs() -> None:
         nonlocal woken
         woken += 1
 
-    topic.readers.add(wake)
+    connection = Connection("sse", "", due=inf)
+    server.hub.connect(connection)
+    start = server.hub.start_of(topic, "latest")
+    server.hub.connections.join(connection, topic, NDJSON, start, "skip", wake)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.hub.run)
         for n in range(10):

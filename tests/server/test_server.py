@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 import penstock as ps
 from penstock.config import HasPipelines
 from penstock_server import Limits, Server, Timing
+
+
+@dataclass
+class Place:
+    city: str
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,19 @@ from penstock_server import Limits, Server, Timing
         ({"retain_seconds": float("nan")}, "retain_seconds must be a number of seconds above 0"),
         ({"encoding": "xml"}, "encoding must be 'json' or 'text', got 'xml'"),
         ({"accepts": print}, "accepts must be a dataclass"),
+        ({"slow": "wait"}, "slow must be 'skip', 'conflate', 'block' or 'disconnect', got 'wait'"),
+        ({"slow": []}, "slow must be 'skip', 'conflate', 'block' or 'disconnect', got []"),
+        ({"start": "lazy"}, "start must be 'eager' or 'demand', got 'lazy'"),
+        ({"max_lag": 0}, "max_lag must be a whole number of at least 1, got 0"),
+        ({"batch": 0.5}, "batch must be a whole number of at least 1, got 0.5"),
+        ({"max_instances": "9"}, "max_instances must be a whole number of at least 1, got '9'"),
+        ({"stall_timeout": 0}, "stall_timeout must be a number of seconds above 0, got 0"),
+        ({"idle": None}, "idle must be a number of seconds above 0, got None"),
+        ({"idle": float("nan")}, "idle must be a number of seconds above 0, got nan"),
+        ({"demand_grace": -1}, "demand_grace must be a number of seconds not negative, got -1"),
+        ({"key": 7}, "key must be a field's name or a function of the data, got 7"),
+        ({"key": ""}, "key must be a field's name or a function of the data, got ''"),
+        ({"key": "town", "accepts": Place}, "key='town' is no field of what it accepts, which has"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_topic_and_line(
@@ -63,6 +82,38 @@ def test_a_name_is_taken_once() -> None:
         server.topic("cpu")
     assert str(first.where) in refused.value.problem
     assert server.topics == {"cpu": first}
+
+
+def test_options_have_their_defaults() -> None:
+    topic = Server().topic("a", key="city", demand_grace=0)
+    assert (topic.slow, topic.max_lag, topic.stall_timeout, topic.batch) == (
+        "skip",
+        1000,
+        None,
+        1000,
+    )
+    assert (topic.options.start, topic.options.idle, topic.options.max_instances) == (
+        "eager",
+        60.0,
+        1000,
+    )
+    assert (topic.key, topic.pressure) == ("city", None)
+    assert Server().topic("a", slow="block").pressure is not None
+
+
+@pytest.mark.parametrize("option", ["direct", "websocket_compression"])
+def test_a_wrong_option_of_the_server_is_named(option: str) -> None:
+    wrong: Any = {option: 1}
+    with pytest.raises(ps.PipelineError, match=f"{option} must be True or False, got 1") as refused:
+        Server(**wrong)
+    assert refused.value.where is not None
+    assert refused.value.where.file == __file__
+
+
+def test_the_hub_knows_the_servers_options() -> None:
+    assert (Server().hub.direct, Server().hub.websocket_compression) == (True, False)
+    server = Server(direct=False, websocket_compression=True)
+    assert (server.hub.direct, server.hub.websocket_compression) == (False, True)
 
 
 async def test_topics_are_declared_before_serving() -> None:

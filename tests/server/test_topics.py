@@ -13,7 +13,7 @@ import trio.testing
 
 import penstock as ps
 from penstock.wire import BadCursor, Cursor, Unencodable
-from penstock_server import Event, Server, Topic
+from penstock_server import Event, Server, Topic, testing
 
 
 @dataclass
@@ -274,7 +274,7 @@ async def test_an_event_not_of_the_type_costs_only_itself(
     derived = server.topic("derived")(lambda: raw.values().map(lambda message: message.text))
     async with running(server):
         for text in ("a", "b", 7, "c"):
-            await raw.publish(cast("Any", {"text": text}))
+            raw.log.append([encoded({"text": text})])
         await trio.sleep(120)
     assert stored(derived) == ["a", "b", "c"]
 
@@ -306,3 +306,62 @@ async def test_an_event_is_not_given_a_second_name() -> None:
     with pytest.raises(TypeError, match="has its own name"):
         await topic.publish(Event(1, "one"), event="two")
     assert topic.log.bounds().last == 0
+
+
+async def test_what_the_application_publishes_is_of_the_topics_type() -> None:
+    server = Server()
+    topic = server.topic("a", accepts=Message)
+    with pytest.raises(ValueError, match=r"Expected `str`, got `int` \(at \$\.text\)"):
+        await topic.publish(Message(cast("Any", 7)))
+    with pytest.raises(ValueError, match="Expected `object`"):
+        await topic.publish(Event(7, "seven"))
+    assert topic.log.bounds().last == 0
+    text = server.topic("text", accepts=str, encoding="text")
+    await text.publish("fine")
+    assert stored(text) == ["fine"]
+
+
+async def test_a_publication_waits_for_room_where_the_topic_blocks(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = Server()
+    topic = server.topic("a", accepts=int, slow="block", retain=3)
+    feeding = server.topic("fed", slow="block", retain=3)(lambda: ps.from_iterable(range(100)))
+    async with testing.serve(server) as client, client.stream("a") as events:
+        async with trio.open_nursery() as nursery:
+
+            async def publish_all() -> None:
+                for n in range(20):
+                    await topic.publish(n)
+
+            nursery.start_soon(publish_all)
+            await trio.sleep(1)
+            waiting_at = topic.log.bounds().last
+            assert waiting_at < 10
+            assert [event.data for event in await events.take(20)] == list(range(20))
+        async with client.stream("fed", after="earliest") as fed:
+            assert (await fed.take(1))[0].event is None
+        assert feeding.log.bounds().last == 100, "nobody reads it: it need not wait"
+
+
+async def test_a_cancelled_publication_that_waits_for_room_stores_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = Server()
+    topic = server.topic("a", accepts=int, slow="block", retain=1)
+    async with testing.serve(server) as client, client.stream("a"):
+        with trio.move_on_after(1) as scope:
+            for n in range(20):
+                await topic.publish(n)
+        assert scope.cancelled_caught
+        before = topic.log.bounds().last
+        await trio.sleep(1)
+        assert topic.log.bounds().last == before
+
+
+async def test_a_reader_in_a_pipeline_counts_as_a_subscriber() -> None:
+    topic = Server().topic("a", accepts=int)
+    async with topic.values().open(), topic.events().open():
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(topic.audience) == 2
+    assert len(topic.audience) == 0

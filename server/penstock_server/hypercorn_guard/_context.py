@@ -1,15 +1,37 @@
-"""What the connections of one worker share: time limits of writes, and the news of a shutdown."""
+"""What the connections of one worker share: limits, and the news of a shutdown."""
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from math import inf
+from typing import Protocol, runtime_checkable
 
 import trio
 from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import Event
 
+from penstock_server.hypercorn_guard._admission import Admission, ConnectionCounts
+
+logger = logging.getLogger("penstock.server.connections")
+"""Faults of peers are DEBUG, limits that were met WARNING; Hypercorn's own log has our faults."""
+
 STALL_TIMEOUT = 30.0
 """Seconds that a peer may accept nothing, unless the application sets another time."""
+
+HEADER_TIMEOUT = 10.0
+"""Seconds for a TLS handshake and for a request head, unless the application sets others."""
+
+LOG_INTERVAL = 60.0
+"""Seconds between two lines of the log on the same limit."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A configuration of Hypercorn's that has something to set before the first connection."""
+
+    def prepare_context(self, context: "GuardedContext") -> None:
+        """Set what the application wants other than by default."""
+        ...
 
 
 class TerminationEvent(EventWrapper):
@@ -28,16 +50,26 @@ class TerminationEvent(EventWrapper):
 
 
 class GuardedContext(WorkerContext):
-    """Hypercorn's worker context with bounded writes and an early notice of the shutdown.
+    """Hypercorn's worker context with limits and an early notice of the shutdown.
+
+    All limits can be set at any time, and hold for what starts afterwards. A configuration that is
+    :class:`Preparing` sets them before the first connection.
 
     Attributes:
         stall_timeout: Seconds after which a connection whose peer accepts nothing is dropped.
-            Settable at any time; it holds for the writes that start afterwards.
+        header_timeout: Seconds for a TLS handshake, and for a request head to come in.
+        accepts_deflate: Whether a WebSocket may be compressed (permessage-deflate, RFC 7692).
+        admission: How many connections there are and may be.
     """
 
     def __init__(self, max_requests: int | None) -> None:
         super().__init__(max_requests)
         self.stall_timeout = STALL_TIMEOUT
+        self.header_timeout = HEADER_TIMEOUT
+        self.accepts_deflate = False
+        self.admission = Admission()
+        self._prepared = False
+        self._logged: dict[str, float] = {}
         terminated = TerminationEvent()
         terminated.announce = self._announce
         self.terminated: Event = terminated
@@ -45,6 +77,43 @@ class GuardedContext(WorkerContext):
         # A dictionary and not a set, to keep the order in which they came.
         self._callbacks: dict[Callable[[], None], None] = {}
         self._pending: dict[trio.CancelScope, float] = {}
+
+    @property
+    def max_connections(self) -> int:
+        """Connections at a time, of all clients together; one more is answered with 503."""
+        return self.admission.max_connections
+
+    @max_connections.setter
+    def max_connections(self, most: int) -> None:
+        self.admission.max_connections = most
+
+    @property
+    def max_connections_per_address(self) -> int:
+        """Connections at a time of one address; one more is answered with 429."""
+        return self.admission.max_connections_per_address
+
+    @max_connections_per_address.setter
+    def max_connections_per_address(self, most: int) -> None:
+        self.admission.max_connections_per_address = most
+
+    def connection_counts(self) -> ConnectionCounts:
+        """What has become of the connections so far."""
+        return self.admission.counts()
+
+    def prepare(self, config: object) -> None:
+        """Let the configuration set what it wants, once."""
+        if not self._prepared:
+            self._prepared = True
+            if isinstance(config, Preparing):
+                config.prepare_context(self)
+
+    def is_time_to_log(self, what: str) -> bool:
+        """Whether a line on this was not written lately; says so once a minute for each."""
+        now = trio.current_time()
+        if now - self._logged.get(what, -inf) < LOG_INTERVAL:
+            return False
+        self._logged[what] = now
+        return True
 
     @property
     def is_terminated(self) -> bool:

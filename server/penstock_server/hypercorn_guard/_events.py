@@ -17,5 +17,20 @@ class TransportAborted(Event):
 
 
 @dataclass(frozen=True)
+class HeadExpected(Event):
+    """A protocol waits for the begin of its conversation, for ``header_timeout``."""
+
+
+@dataclass(frozen=True)
+class HeadTimedOut(Event):
+    """The transport ends because a request head was not whole in time."""
+
+
+@dataclass(frozen=True)
+class GoingAway(Event):
+    """The transport, which is idle, is about to be closed."""
+
+
+@dataclass(frozen=True)
 class StreamAborted(StreamEvent):
     """A stream wants to end at once, unsent data included."""

@@ -1,16 +1,25 @@
-"""HTTP/1.1: bytes after a request don't hide a disconnect."""
+"""HTTP/1.1: bytes after a request don't hide a disconnect, and a target is a path."""
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
-from penstock_server.hypercorn_guard._events import PipelinedInput, StreamAborted, TransportAborted
+from penstock_server.hypercorn_guard._context import GuardedContext, logger
+from penstock_server.hypercorn_guard._events import (
+    GoingAway,
+    HeadTimedOut,
+    PipelinedInput,
+    StreamAborted,
+    TransportAborted,
+)
+from penstock_server.hypercorn_guard._targets import path_of
 
 MAX_PIPELINED_BYTES = 2**16
 """What may be read ahead of the request that is being answered, up to one more read."""
@@ -46,7 +55,13 @@ class GuardedH11Protocol(H11Protocol):
 
     What a client pipelines is kept, to a limit, and parsed when its turn comes. Past the limit
     nothing more is read, so that there a disconnect is only seen by writing.
+
+    A request for an upgrade to HTTP/2 is answered in HTTP/1.1 (RFC 9113 no longer knows it): where
+    a proxy passes it on, what follows would go past the proxy's rules.
     """
+
+    if TYPE_CHECKING:  # _install replaces both names or none
+        context: GuardedContext
 
     def __init__(
         self,
@@ -78,6 +93,10 @@ class GuardedH11Protocol(H11Protocol):
         elif isinstance(event, PipelinedInput):
             async with self._parsing:
                 await self._handle_events()
+        elif isinstance(event, HeadTimedOut):
+            await self._say_too_late()
+        elif isinstance(event, GoingAway):
+            pass  # HTTP/1.1 has no word for it
         else:
             async with self._parsing:
                 await super().handle(event)
@@ -90,6 +109,39 @@ class GuardedH11Protocol(H11Protocol):
             await self.send(TransportAborted())
         else:
             await super().stream_send(event)
+
+    async def _say_too_late(self) -> None:
+        begun = isinstance(self.connection, h11.Connection) and self.connection.trailing_data[0]
+        if begun and self.connection.our_state is h11.IDLE:
+            await self._send_error_response(408)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Go over to HTTP/2 where a connection begins with its preface."""
+        preface = (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0")
+        if preface and self.keep_alive_requests == 0:
+            rest = self.connection.trailing_data[0]
+            raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + rest)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        found = path_of(request.method, request.target)
+        known = request.http_version.startswith(b"1.")
+        if found is None or not known:
+            self.context.admission.faulty += 1
+            logger.debug("HTTP/1.1 from %s: neither a path nor HTTP/1.1", self.client)
+            await self._send_error_response(400 if known else 505)
+            await self.send(Closed())
+            return
+        path, authority = found
+        if path != request.target:
+            # The authority of the target counts, whatever Host says (RFC 9112, section 3.2.2).
+            headers = [each for each in request.headers if each[0] != b"host"]
+            request = h11.Request(
+                method=request.method,
+                target=path,
+                headers=[(b"host", authority or b""), *headers],
+                http_version=request.http_version,
+            )
+        await super()._create_stream(request)
 
     def _pipelined_bytes(self) -> int:
         if isinstance(self.connection, PatientConnection):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import h2.events
 import h2.exceptions
@@ -14,72 +15,31 @@ import trio
 from h2.errors import ErrorCodes
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event
-from hypercorn.protocol.events import Body, Data, EndBody, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import (
-    BUFFER_HIGH_WATER,
-    BUFFER_LOW_WATER,
-    BufferCompleteError,
-    H2Protocol,
-    StreamBuffer,
-)
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, H2Protocol
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
-from hypercorn.typing import Event as IOEvent
 
+from penstock_server.hypercorn_guard._context import GuardedContext
 from penstock_server.hypercorn_guard._events import StreamAborted
+from penstock_server.hypercorn_guard._http2_buffer import GuardedStreamBuffer, is_cut
 
 MAX_UNDELIVERED_FRAMES = 1024
 """DATA frames of one stream that may wait for its application. Their bytes are bounded by the
 window, since they are acknowledged when delivered; empty frames are not."""
 
 
-class GuardedStreamBuffer(StreamBuffer):
-    """What one stream has yet to send; the sender waits while it is over the high-water mark.
-
-    Hypercorn measures what it took out in place of what is left, so a closed window, where it takes
-    out nothing, lets the sender run on without bound.
-    """
-
-    def __init__(self, event_class: type[IOEvent]) -> None:
-        super().__init__(event_class)
-        self.send_lock = trio.Lock()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the application has said that nothing more follows."""
-        return self._complete
-
-    async def push(self, data: bytes) -> None:
-        """Add data, then wait until little enough is left.
-
-        Raises BufferCompleteError when the stream is over. Cancelled, it has added the data.
-        """
-        if self._complete:
-            raise BufferCompleteError
-        self.buffer.extend(data)
-        await self._is_empty.clear()
-        while len(self.buffer) >= BUFFER_HIGH_WATER and not self._complete:
-            await self._paused.clear()
-            await self._paused.wait()
-
-    async def pop(self, max_length: int) -> bytes:
-        """Take out at most ``max_length`` bytes."""
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if len(self.buffer) < BUFFER_LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
-
-
-class GuardedH2Protocol(H2Protocol):
+class FlowControlledH2(H2Protocol):
     """Hypercorn's HTTP/2, where an end of the stream or the connection lets go of a waiting sender.
 
     Its reader hands data to the applications through tasks: waiting for one of them itself, it
     would not read the WINDOW_UPDATE that this application waits for. A response that was cut short
-    ends with RST_STREAM, so that the client doesn't wait on.
+    ends with RST_STREAM, so that the client doesn't wait on; and so does one whose client grants no
+    window for ``stall_timeout``.
     """
+
+    if TYPE_CHECKING:  # _install replaces both names or none
+        context: GuardedContext
 
     def __init__(
         self,
@@ -109,13 +69,25 @@ class GuardedH2Protocol(H2Protocol):
         """Do what the stream asks of the connection."""
         if isinstance(event, Body | Data):
             await self._send_in_slices(event)
+        elif isinstance(event, EndBody | EndData):
+            await self._send_in_time(event)
         elif isinstance(event, StreamAborted):
-            await self._reset(event.stream_id, ErrorCodes.CANCEL)
+            await self.reset(event.stream_id, ErrorCodes.CANCEL)
+        elif isinstance(event, StreamClosed):
+            if is_cut(self.stream_buffers.get(event.stream_id)):
+                await self.reset(event.stream_id, ErrorCodes.INTERNAL_ERROR)
+            await self._close_stream(event.stream_id)
+            await self.settle()
         else:
-            buffer = self.stream_buffers.get(event.stream_id)
-            if isinstance(event, StreamClosed) and _is_cut(buffer):
-                await self._reset(event.stream_id, ErrorCodes.INTERNAL_ERROR)
             await super().stream_send(event)
+
+    async def settle(self) -> None:
+        """Called when a stream has ended: do what is to be done after the last."""
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if stream_id not in self.stream_buffers:
+            await self.settle()
 
     async def _send_in_slices(self, event: Body | Data) -> None:
         """Send data of any size, never buffering more than twice the high-water mark."""
@@ -128,9 +100,17 @@ class GuardedH2Protocol(H2Protocol):
         async with buffer.send_lock:
             for start in range(0, len(event.data), BUFFER_HIGH_WATER):
                 data = event.data[start : start + BUFFER_HIGH_WATER]
-                await super().stream_send(replace(event, data=data))
+                await self._send_in_time(replace(event, data=data))
 
-    async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+    async def _send_in_time(self, event: Body | Data | EndBody | EndData) -> None:
+        """Send what is at most a slice; a client that doesn't take it in time loses the stream."""
+        with self.context.bounded(self.config.graceful_timeout, shield=False) as scope:
+            await super().stream_send(event)
+        if scope.cancelled_caught:
+            self.context.admission.stalled += 1
+            await self.reset(event.stream_id, ErrorCodes.CANCEL)
+
+    async def reset(self, stream_id: int, code: ErrorCodes) -> None:
         """End a stream at once (RFC 9113, section 5.4.2)."""
         with suppress(h2.exceptions.ProtocolError):  # it, or the connection, has ended meanwhile
             self.connection.reset_stream(stream_id, code)
@@ -146,6 +126,8 @@ class GuardedH2Protocol(H2Protocol):
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
+            if self.closed:
+                return
             if isinstance(event, h2.events.DataReceived | h2.events.StreamEnded):
                 await self._deliver_later(event)
                 continue
@@ -163,7 +145,7 @@ class GuardedH2Protocol(H2Protocol):
         elif len(waiting) < MAX_UNDELIVERED_FRAMES:
             waiting.append(event)
         else:
-            await self._reset(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+            await self.reset(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
 
     async def _deliver(self, stream_id: int) -> None:
         """Hand a stream what has come for it, acknowledging what was taken."""
@@ -186,7 +168,3 @@ class GuardedH2Protocol(H2Protocol):
         except h2.exceptions.ProtocolError:
             return  # the connection has ended meanwhile
         await self._flush()
-
-
-def _is_cut(buffer: StreamBuffer | None) -> bool:
-    return isinstance(buffer, GuardedStreamBuffer) and not buffer.ended

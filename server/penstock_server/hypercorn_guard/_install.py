@@ -1,5 +1,6 @@
 """The names in Hypercorn's modules that stand for corrected classes once installed."""
 
+import logging
 from importlib.metadata import version
 from types import ModuleType
 from typing import Final
@@ -13,10 +14,12 @@ import hypercorn.trio.tcp_server
 
 from penstock_server.hypercorn_guard._connection import GuardedTCPServer
 from penstock_server.hypercorn_guard._context import GuardedContext
+from penstock_server.hypercorn_guard._handshake import GuardedHandshake
 from penstock_server.hypercorn_guard._http1 import GuardedH11Protocol
-from penstock_server.hypercorn_guard._http2 import GuardedH2Protocol, GuardedStreamBuffer
+from penstock_server.hypercorn_guard._http2_buffer import GuardedStreamBuffer
+from penstock_server.hypercorn_guard._http2_peer import GuardedH2Protocol
 from penstock_server.hypercorn_guard._inbox import GuardedTaskGroup
-from penstock_server.hypercorn_guard._websocket import GuardedHandshake, GuardedWebSocket
+from penstock_server.hypercorn_guard._websocket import GuardedWebSocket
 
 CHECKED: Final = ("0.18.0",)
 """Hypercorn's versions for which the tests reproduce the faults and show them corrected."""
@@ -50,10 +53,17 @@ def _install_on(hypercorn_version: str) -> bool:
         return False
     for module, name, guarded in _REPLACED:
         setattr(module, name, guarded)
+    # At DEBUG it writes the value of every header of HTTP/2, and so tokens and cookies.
+    logging.getLogger("hpack").setLevel(logging.INFO)
     return True
 
 
 def _uninstall() -> None:  # pyright: ignore[reportUnusedFunction] # used by the tests
     """Give the names back to Hypercorn's classes; the tests reproduce the faults so."""
     for module, name, guarded in _REPLACED:
-        setattr(module, name, guarded.__base__)
+        setattr(module, name, _plain(guarded))
+
+
+def _plain(guarded: type) -> type:
+    """Hypercorn's class behind one of ours, which may be made in two steps."""
+    return next(each for each in guarded.__mro__ if each.__module__.startswith("hypercorn."))

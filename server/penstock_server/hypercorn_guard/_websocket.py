@@ -5,16 +5,22 @@
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from hypercorn.config import Config
-from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, StreamClosed
+from hypercorn.protocol.events import (
+    Body,
+    Data,
+    EndBody,
+    EndData,
+    Event,
+    Request,
+    StreamClosed,
+)
 from hypercorn.protocol.ws_stream import (
     ASGIWebsocketState,
     FrameTooLargeError,
-    Handshake,
-    WebsocketBuffer,
     WSStream,
 )
 from hypercorn.typing import (
@@ -29,46 +35,26 @@ from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, T
 from wsproto.events import Event as WSProtoEvent
 from wsproto.frame_protocol import CloseReason
 
+from penstock_server.hypercorn_guard._budget import Budget
+from penstock_server.hypercorn_guard._context import GuardedContext, logger
 from penstock_server.hypercorn_guard._events import StreamAborted
-
-ACCEPTED_EXTENSIONS: frozenset[str] = frozenset()
-"""Extensions that may be negotiated. None: permessage-deflate lets 1 MB become 1 GB before any
-limit is looked at, and costs some 190 KB for each connection."""
+from penstock_server.hypercorn_guard._handshake import GuardedHandshake
+from penstock_server.hypercorn_guard._message import MessageBuffer
 
 CLOSING_TIMEOUT = 2.0
 """Seconds for a peer to answer our close frame. Closed at once, with its data unread, TCP would
 reset the connection and the peer might never see the close code."""
 
-
-class GuardedHandshake(Handshake):
-    """The opening handshake, deaf to the extensions that aren't accepted."""
-
-    def __init__(self, headers: list[tuple[bytes, bytes]], http_version: str) -> None:
-        super().__init__(headers, http_version)
-        offered = self.extensions or []
-        names = ((extension.partition(";")[0].strip(), extension) for extension in offered)
-        self.extensions = [offer for name, offer in names if name in ACCEPTED_EXTENSIONS] or None
+EVENTS_A_TURN = 64
+"""Frames that are taken before the event loop gets its turn."""
 
 
-class MessageBuffer(WebsocketBuffer):
-    """The parts of one incoming message, measured in bytes before they are kept."""
+class Direct(Protocol):
+    """Who writes frames beside the WebSocket."""
 
-    def __init__(self, max_length: int) -> None:
-        super().__init__(max_length)
-        self._size = 0
-
-    def extend(self, event: Message[Any]) -> None:
-        """Add a part. Raises FrameTooLargeError when the message is over its limit."""
-        self._size += _size_in_bytes(event)
-        if self._size > self.max_length:
-            self.clear()
-            raise FrameTooLargeError
-        super().extend(event)
-
-    def clear(self) -> None:
-        """Forget the message."""
-        super().clear()
-        self._size = 0
+    def end(self) -> None:
+        """The last frame has been sent, or is about to be: no other may follow."""
+        ...
 
 
 class GuardedWebSocket(WSStream):
@@ -78,7 +64,13 @@ class GuardedWebSocket(WSStream):
         last_pong: When the peer's last pong came, on Trio's clock; at first, when the connection
             was accepted. Pongs are read in the order of the input: an application that doesn't
             receive its messages delays them.
+        direct: Who writes frames to the socket beside it; None where nobody does.
     """
+
+    direct: "Direct | None" = None
+
+    if TYPE_CHECKING:  # _install replaces both names or none
+        context: GuardedContext
 
     def __init__(
         self,
@@ -97,6 +89,8 @@ class GuardedWebSocket(WSStream):
         self.last_pong = -inf
         self._pong: Pong | None = None
         self._peer_gone = trio.Event()
+        self._budget = Budget()
+        self._events_this_turn = 0
 
     @property
     def max_message_bytes(self) -> int:
@@ -106,6 +100,11 @@ class GuardedWebSocket(WSStream):
     @max_message_bytes.setter
     def max_message_bytes(self, limit: int) -> None:
         self.buffer.max_length = limit
+
+    @property
+    def has_extensions(self) -> bool:
+        """Whether a frame is more than its head and its payload."""
+        return bool(self.connection._proto.extensions)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # wsproto has no other way
 
     async def ping(self) -> None:
         """Send a ping, between whole messages; nothing but a checkpoint before or after the open.
@@ -128,13 +127,27 @@ class GuardedWebSocket(WSStream):
         """Take what the protocol has read, or has to say."""
         if isinstance(event, StreamClosed | EndBody):
             self._peer_gone.set()
-        early = isinstance(event, Body | Data) and not self.handshake.accepted
-        if early and not self.closed:
-            await super().handle(event)  # refused with 400
+        if isinstance(event, Request):
+            await super().handle(event)
+            if self.closed:  # refused; nothing else would end the stream
+                await self.send(StreamClosed(stream_id=self.stream_id))
+        elif self.closed or not isinstance(event, Body | Data | EndBody):
+            await super().handle(event)
+        elif not self.handshake.accepted:
+            await self._refuse_early_input()
+        elif isinstance(event, EndBody):
+            # The end of the peer's half of an HTTP/2 stream is its FIN (RFC 8441, section 5).
+            self.closed = True
             await self._tell_application(CloseReason.ABNORMAL_CLOSURE)
-            await self.send(StreamClosed(stream_id=self.stream_id))
+            self.task_group.spawn(self._hang_up, None)
         else:
             await super().handle(event)
+
+    async def _refuse_early_input(self) -> None:
+        self.closed = True
+        await self._send_error_response(400)
+        await self._tell_application(CloseReason.ABNORMAL_CLOSURE)
+        await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """Do what the application asks; never without a checkpoint, however dead the peer."""
@@ -152,6 +165,8 @@ class GuardedWebSocket(WSStream):
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
         self.last_pong = trio.current_time()
+        if isinstance(self.handshake, GuardedHandshake) and self.context.accepts_deflate:
+            self.handshake.allow_deflate(lambda: self.max_message_bytes)
         await super()._accept(message)
 
     async def _send_wsproto_event(self, event: WSProtoEvent) -> None:
@@ -163,14 +178,25 @@ class GuardedWebSocket(WSStream):
         for event in self.connection.events():
             if isinstance(event, BytesMessage | TextMessage):
                 await self._receive(event)
+            elif isinstance(event, CloseConnection):
+                await self._receive_close(event)
+            elif not self._budget.spend():
+                await self._end_flood()
             elif isinstance(event, Ping):
                 self._answer(event)
             elif isinstance(event, Pong):
                 self.last_pong = trio.current_time()
-            elif isinstance(event, CloseConnection):
-                await self._receive_close(event)
             if self.closed:
                 return
+            self._events_this_turn += 1
+            if self._events_this_turn >= EVENTS_A_TURN:
+                self._events_this_turn = 0
+                await trio.lowlevel.checkpoint()
+
+    async def _end_flood(self) -> None:
+        self.context.admission.floods += 1
+        logger.debug("WebSocket of %s: a flood of control frames", self.client)
+        await self._fail(CloseReason.POLICY_VIOLATION)
 
     async def _receive(self, part: Message[Any]) -> None:
         try:
@@ -188,6 +214,8 @@ class GuardedWebSocket(WSStream):
             self._peer_gone.set()  # nothing follows; the server is the first to close (7.1.1)
             await self._end(event.code, event.response())
         elif self.connection.state is ConnectionState.OPEN:
+            self.context.admission.faulty += 1
+            logger.debug("WebSocket of %s: %s", self.client, event.reason)
             await self._fail(event.code)
         else:
             await self.send(StreamClosed(stream_id=self.stream_id))
@@ -198,6 +226,8 @@ class GuardedWebSocket(WSStream):
 
     async def _end(self, code: int, farewell: CloseConnection) -> None:
         self.closed = True
+        if self.direct is not None:
+            self.direct.end()
         await self._tell_application(code)
         # By a task: over HTTP/2 a write may wait for a WINDOW_UPDATE, which this task has to read.
         self.task_group.spawn(self._hang_up, farewell)
@@ -230,12 +260,6 @@ class GuardedWebSocket(WSStream):
 
 
 _OPENED = frozenset({ASGIWebsocketState.CONNECTED, ASGIWebsocketState.CLOSED})
-
-
-def _size_in_bytes(part: Message[Any]) -> int:
-    if isinstance(part, TextMessage) and not part.data.isascii():
-        return len(part.data.encode())
-    return len(part.data)
 
 
 def websocket_of(send: object) -> GuardedWebSocket | None:

@@ -7,13 +7,18 @@ from typing import Protocol
 
 import msgspec
 
+from ..settings import Retention
+
 
 class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event on its way into a log: its data in both codecs, and its name where it has one."""
+    """An event on its way into a log: its data in both codecs, its name where it has one, and the
+    key that it is a newer value of, where the topic has keys.
+    """
 
     json: bytes
     packed: bytes
     name: str | None = None
+    key: str | None = None
 
     @property
     def size(self) -> int:
@@ -28,6 +33,12 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     json: bytes
     packed: bytes
     name: str | None
+    key: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a log."""
+        return len(self.json) + len(self.packed)
 
 
 class Bounds(msgspec.Struct, frozen=True, gc=False):
@@ -68,12 +79,31 @@ class Log(Protocol):
         """Up to `limit` events with offsets above `after`, oldest first; an empty list for none."""
         ...
 
+    def newest(self, after: int, limit: int) -> list[StoredEvent] | Trimmed:
+        """The newest event of each key with an offset above `after`, up to `limit`, oldest first.
+
+        Events without a key are one key's. The newest event of a key outlives the retention while
+        there is room for it; `Trimmed` says that one which `after` has not seen is gone.
+        """
+        ...
+
+    def first_after(self, events: Sequence[EncodedEvent]) -> int:
+        """The oldest offset that would be retained after these were appended.
+
+        Past the offset of the first of them, they would not even retain themselves.
+        """
+        ...
+
     def bounds(self) -> Bounds:
         """Which offsets there are."""
         ...
 
     def finish(self) -> None:
         """Nothing will follow. Wakes the watchers."""
+        ...
+
+    def retain(self, retention: Retention) -> None:
+        """Keep more, or less, from now on; what is over that is let go at once."""
         ...
 
     def watch(self, wake: Callable[[], None]) -> Callable[[], None]:

@@ -23,6 +23,7 @@ from penstock.wire import (
     event_block,
 )
 
+from ..fanout import Form
 from ..log import StoredEvent
 
 
@@ -35,6 +36,7 @@ class SSEFraming:
 
     text: bool
     retry: float
+    transport: str = "sse"
 
     def event(self, topic: str, id: str, event: StoredEvent) -> bytes:  # noqa: A002
         """An event block with its id."""
@@ -69,6 +71,7 @@ class MessageFraming:
     """The messages of the wire's vocabulary, as an HTTP stream or as WebSocket frames."""
 
     codec: JsonCodec | MsgpackCodec
+    transport: str
     frames: bool = False
 
     def event(self, topic: str, id: str, event: StoredEvent) -> bytes:  # noqa: A002
@@ -85,10 +88,26 @@ class MessageFraming:
         return self.codec.array(framed) if self.frames else self.codec.stream(framed)
 
 
-NDJSON = MessageFraming(JSON)
-MSGPACK_STREAM = MessageFraming(MSGPACK)
-JSON_FRAMES = MessageFraming(JSON, frames=True)
-MSGPACK_FRAMES = MessageFraming(MSGPACK, frames=True)
+NDJSON = MessageFraming(JSON, "ndjson")
+MSGPACK_STREAM = MessageFraming(MSGPACK, "msgpack")
+JSON_FRAMES = MessageFraming(JSON, "websocket", frames=True)
+MSGPACK_FRAMES = MessageFraming(MSGPACK, "websocket", frames=True)
+
+_TEXT, _BINARY = 0x81, 0x82  # a whole message in one frame (RFC 6455 section 5.2)
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A frame of a server: whole, not masked (RFC 6455 section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return b"%c%c%b" % (opcode, size, payload)
+    if size < 1 << 16:
+        return b"%c\x7e%b%b" % (opcode, size.to_bytes(2), payload)
+    return b"%c\x7f%b%b" % (opcode, size.to_bytes(8), payload)
+
+
+TEXT_FRAME = Form("text frame", lambda piece: frame(_TEXT, piece.joined), framed=True)
+BINARY_FRAME = Form("binary frame", lambda piece: frame(_BINARY, piece.joined), framed=True)
 
 
 def _json(message: ServerMessage) -> str:

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 import msgspec
 import trio
 
+from ..grants import UNRESTRICTED, Grant
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -58,6 +60,7 @@ class Request:
         self.scope = scope
         self._receive = receive
         self.method: str = scope["method"]
+        self.grant: Grant = UNRESTRICTED
         self._headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         self._query: dict[str, list[str]] | None = None
 

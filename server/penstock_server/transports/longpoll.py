@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -10,11 +11,15 @@ import trio
 
 from penstock.wire import Cursor, Gap, cursor_text
 
-from ..hub import Connection, Hub
+from ..aside import work_on
+from ..connections import Connection
+from ..hub import Hub
 from ..log import Start, StoredEvent, Trimmed
 from ..topics import Topic
+from .asking import position_asked
+from .body import encode_whole
 from .http import Headers, Problem, Request, Send, respond
-from .streaming import position_asked
+from .negotiation import choose_coding
 
 _MAX_LIMIT = 1000
 _MAX_WAIT = 60.0
@@ -31,8 +36,17 @@ async def page_topic(
         if not await _wait_for_more(hub, topic, request, wait):
             return
         start, events = _read(hub, topic, Cursor(topic.log.epoch, start.after), limit)
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *cors]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"vary", b"Accept, Accept-Encoding"),
+        *cors,
+    ]
     body = _page(topic, start, events)
+    coding = choose_coding(request.header("accept-encoding"))
+    if coding is not None:
+        headers.append((b"content-encoding", coding.encode()))
+        body = await work_on(body, partial(encode_whole, coding))
     await respond(send, 200, headers, body, head=request.method == "HEAD")
 
 
@@ -47,9 +61,10 @@ def _read(hub: Hub, topic: Topic[Any], asked: Any, limit: int) -> tuple[Start, l
 
 async def _wait_for_more(hub: Hub, topic: Topic[Any], request: Request, wait: float) -> bool:
     """Wait for an event, the end, the drain, or the time; False where the client has gone."""
-    connection = Connection("json", request.client, due=inf)
+    connection = Connection("json", request.client, due=inf, grant=request.grant)
     disconnect = hub.connect(connection)
-    remove = topic.readers.add(connection.wake.set)
+    connection.leave["watch"] = topic.log.watch(connection.wake.set)
+    connection.leave["audience"] = topic.audience.enter()
     gone = False
     try:
         async with trio.open_nursery() as nursery:
@@ -67,11 +82,11 @@ async def _wait_for_more(hub: Hub, topic: Topic[Any], request: Request, wait: fl
                     topic.log.bounds().last == last
                     and not topic.log.bounds().ended
                     and not hub.farewell
+                    and connection.ending is None
                 ):
                     await connection.wake.wait()
             nursery.cancel_scope.cancel("the wait is over")
     finally:
-        remove()
         disconnect()
     return not gone
 

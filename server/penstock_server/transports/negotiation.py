@@ -70,3 +70,37 @@ def _match(media_type: str, media_range: tuple[str, float]) -> tuple[int, float]
     if name == media_type.partition("/")[0] + "/*":
         return 2, quality
     return (1, quality) if name == "*/*" else (0, 0.0)
+
+
+CODINGS = ("gzip", "zstd", "br")
+"""Content codings, the server's own preference first: those whose blocks connections share, and of
+them gzip, for some clients (httpx) fail where a read ends between two Zstandard frames of a body.
+"""
+
+
+def choose_coding(accept_encoding: str | None) -> str | None:
+    """The content coding for a body (RFC 9110 section 12.5.3); None for the body as it is.
+
+    The client's weights decide, among equals the server's own preference.
+    """
+    if not accept_encoding:
+        return None
+    weights: dict[str, float] = {}
+    for part in accept_encoding.split(","):
+        name, _, parameters = part.partition(";")
+        weights[name.strip().lower()] = _coding_weight(parameters)
+    others = weights.get("*", 0.0)
+    best = max(CODINGS, key=lambda coding: weights.get(coding, others))
+    weight = weights.get(best, others)
+    return best if weight > 0 and weight >= weights.get("identity", 0.0) else None
+
+
+def _coding_weight(parameters: str) -> float:
+    name, _, value = parameters.partition("=")
+    if name.strip().lower() != "q":
+        return 1.0
+    try:
+        weight = float(value)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0

@@ -1,51 +1,50 @@
 """``GET /topics/{topic}`` as a stream: SSE, NDJSON or MessagePack.
 
 One task writes what its reader gives; another waits for the client to go away and then cancels
-the first. Nothing is queued: between two writes the connection is a position in the log.
+the first. Nothing is queued: between two writes the connection is a position in the log. Where the
+socket can be reached, a connection that is up to date rides a lane: the fan-out writes to it, and
+its task sleeps until the socket blocks, or there is something else to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from math import inf
 from typing import Any
 
 import trio
 
-from penstock.wire import BadCursor, Cursor, Keepalive, Reconnect, ServerMessage, Subscribed
+from penstock.wire import (
+    Cursor,
+    ErrorCode,
+    ErrorMessage,
+    Keepalive,
+    Reconnect,
+    ServerMessage,
+    Subscribed,
+)
 
-from ..fanout import Framing, Piece, Reader
-from ..hub import Connection, Hub
+from ..access_log import stream_ended
+from ..connections import Connection
+from ..fanout import Form, Framing, Lane, Piece, Reader
+from ..hub import Hub
+from ..hypercorn_guard import DirectSocket, abort_soon, direct_socket_of
 from ..log import Start
 from ..topics import Topic
+from .asking import policy_of, position_asked
+from .body import Body, body_in
 from .framing import MSGPACK_STREAM, NDJSON, SSEFraming
-from .http import Headers, Problem, Request, Send, respond_empty
-from .negotiation import Format
+from .http import Headers, Request, Send, respond_empty
+from .negotiation import Format, choose_coding
 
 _CONTENT_TYPES: dict[Format, bytes] = {
     "sse": b"text/event-stream",
     "ndjson": b"application/x-ndjson",
     "msgpack": b"application/msgpack",
 }
-
-
-def position_asked(request: Request, *, sse: bool) -> Any:
-    """Where the client wants to start: a `Cursor`, ``earliest`` or ``latest``.
-
-    With `sse`, ``Last-Event-ID`` wins. Raises `Problem` 400 for anything else.
-    """
-    last_event_id = request.header("last-event-id") if sse else None
-    asked = last_event_id or request.query("after")
-    if asked is None:
-        return "latest"
-    if asked in ("earliest", "latest"):
-        return asked
-    try:
-        return Cursor.parse(asked)
-    except BadCursor as fault:
-        raise Problem(
-            400,
-            "Bad Cursor",
-            f"{fault}; use a cursor that this server gave, or earliest, or latest.",
-        ) from fault
+_WRITE_BYTES = 64 * 1024
+"""A peer has one stall time-out for so many bytes."""
 
 
 async def stream_topic(
@@ -57,26 +56,24 @@ async def stream_topic(
     """
     sse = format_ == "sse"
     asked = position_asked(request, sse=sse)
+    slow = policy_of(request, topic)
     start = hub.start_of(topic, asked)
     if sse and isinstance(asked, Cursor) and _is_over(topic, start):
         await respond_empty(send, 204, cors)
         return
-    headers = [
-        (b"content-type", _CONTENT_TYPES[format_]),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"x-accel-buffering", b"no"),
-        *cors,
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    body = body_in(choose_coding(request.header("accept-encoding")))
+    await _respond(send, _CONTENT_TYPES[format_], body, cors)
     if request.method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
-    reader = hub.reader(topic, _framing(hub, topic, format_), start)
-    connection = Connection(format_, request.client, trio.current_time() + hub.timing.keepalive)
-    connection.readers[topic.name] = reader
+    connection = Connection(format_, request.client, inf, grant=request.grant)
+    connection.abort = partial(abort_soon, send)
     disconnect = hub.connect(connection)
-    remove = topic.readers.add(connection.wake.set)
     try:
+        framing = _framing(hub, topic, format_)
+        wake = connection.wake.set
+        reader = hub.connections.join(connection, topic, framing, start, slow, wake)
+        stream = _Stream(hub, connection, reader, body, send)
         async with trio.open_nursery() as nursery:
 
             async def watch_client() -> None:
@@ -84,11 +81,25 @@ async def stream_topic(
                 nursery.cancel_scope.cancel("the client has gone")
 
             nursery.start_soon(watch_client)
-            await _write(hub, connection, reader, send)
+            await stream.run()
             nursery.cancel_scope.cancel("the stream is over")
     finally:
-        remove()
         disconnect()
+        stream_ended(connection, request.scope["path"], ending=connection.ending or "")
+
+
+async def _respond(send: Send, content_type: bytes, body: Body, cors: Headers) -> None:
+    vary = b"Accept, Accept-Encoding"
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        (b"vary", vary),
+        *cors,
+    ]
+    if body.coding is not None:
+        headers.append((b"content-encoding", body.coding.encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 def _is_over(topic: Topic[Any], start: Start) -> bool:
@@ -103,29 +114,138 @@ def _framing(hub: Hub, topic: Topic[Any], format_: Format) -> Framing:
     return MSGPACK_STREAM if format_ == "msgpack" else NDJSON
 
 
-async def _write(hub: Hub, connection: Connection, reader: Reader, send: Send) -> None:
-    """The whole body: the opening, then pieces as they come, then the end."""
-    framing = reader.feed.framing
+class _Stream:
+    """One response's body, as its own task writes it, and as a lane's `Sink`."""
 
-    async def write(data: bytes) -> None:
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-        connection.due = trio.current_time() + hub.timing.keepalive
+    def __init__(
+        self,
+        hub: Hub,
+        connection: Connection,
+        reader: Reader,
+        body: Body,
+        send: Send,
+    ) -> None:
+        self._hub = hub
+        self._connection = connection
+        self._reader = reader
+        self._body = body
+        self._send = send
+        self._direct: DirectSocket | None = None
 
-    async def say(message: ServerMessage) -> None:
-        await write(framing.join((framing.message(message),)))
+    async def run(self) -> None:
+        """Write the whole body: the opening, then pieces as they come, then the end."""
+        await self._say(Subscribed(self._reader.feed.topic, self._reader.cursor))
+        if self._hub.direct and self._body.form is not None:
+            self._direct = direct_socket_of(self._send, self._blocked)
+            if self._direct is not None:
+                self._direct.on_progress = self._connection.progressed
+        while await self._go_on():
+            pass
+        end = self._body.end()
+        await self._send({"type": "http.response.body", "body": end, "more_body": False})
 
-    await say(Subscribed(reader.feed.topic, reader.cursor))
-    while True:
-        piece: Piece | None = reader.next()
+    async def _go_on(self) -> bool:
+        """Do the next thing there is to do; False where the body is to be ended."""
+        connection, reader = self._connection, self._reader
+        if connection.ending is not None:
+            await self._say_why(connection.ending)
+            return False
+        if self._direct is not None and not self._direct.is_clear:
+            await self._flush(self._direct)
+            return True
+        before = reader.position
+        piece = reader.next()
         if piece is not None:
-            await write(piece.joined)
+            await self._write(piece, before)
         elif reader.end_told:
-            break
-        elif hub.farewell:
-            await say(Reconnect(hub.reconnect_delay()))
-            break
+            return False
+        elif self._hub.farewell:
+            await self._say(Reconnect(self._hub.reconnect_delay()))
+            return False
         elif connection.is_due:
-            await say(Keepalive())
+            await self._say(Keepalive())
         else:
-            await connection.wake.wait()
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._wait()
+        return True
+
+    async def _wait(self) -> None:
+        """Wait until there is something to do, riding a lane where that is possible."""
+        form = self._body.form
+        if self._direct is None or form is None or not self._board(form):
+            await self._connection.wake.wait()
+            return
+        self._connection.due = inf  # the lane keeps it alive
+        try:
+            await self._connection.wake.wait()
+        finally:
+            self._alight()
+
+    def _board(self, form: Form) -> bool:
+        return self._reader.delivery.board(self._reader, form, self)
+
+    def _alight(self) -> None:
+        if self._reader.lane is not None:
+            self._connection.due = self._reader.lane.last_write + self._hub.timing.keepalive
+            self._reader.delivery.alight(self._reader)
+
+    def _blocked(self) -> None:
+        """The socket takes no more: this task has to wait for it."""
+        self._alight()
+        self._connection.wake.set()
+
+    # Writing
+
+    async def _say(self, message: ServerMessage) -> None:
+        reader = self._reader
+        await self._write(reader.feed.said(message, reader.position), reader.position)
+
+    async def _say_why(self, ending: str) -> None:
+        """Tell a client why its stream ends, as far as its format has words for it."""
+        if ending in ("age", "slow", "stalled"):
+            await self._say(Reconnect(self._hub.reconnect_delay()))
+        elif self._connection.transport != "sse":
+            why = f"the token has {'expired' if ending == 'expired' else 'been revoked'}"
+            topic = self._reader.feed.topic
+            await self._say(ErrorMessage(ErrorCode.FORBIDDEN, why, None, topic))
+
+    async def _write(self, piece: Piece, before: int) -> None:
+        connection = self._connection
+        data = self._body.encode(piece)
+        try:
+            for start in range(0, len(data), _WRITE_BYTES):
+                connection.writing_since = trio.current_time()
+                part = data[start : start + _WRITE_BYTES] if len(data) > _WRITE_BYTES else data
+                await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            connection.writing_since = inf
+        connection.due = trio.current_time() + self._hub.timing.keepalive
+        age = self._reader.delivery.lag(self._reader, before) if piece.events else None
+        self._hub.connections.count(connection.transport, piece, len(data), age)
+
+    async def _flush(self, direct: DirectSocket) -> None:
+        self._connection.writing_since = trio.current_time()
+        try:
+            await direct.flush()
+        finally:
+            self._connection.writing_since = inf
+
+    # As a lane's sink
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """See `Sink.send`."""
+        assert self._direct is not None, "who rides can be written to"
+        return self._direct.send
+
+    def owe(self, rest: bytes) -> None:
+        """See `Sink.owe`."""
+        assert self._direct is not None, "who rides can be written to"
+        self._direct.owe(rest)
+
+    def boarded(self, lane: Lane) -> None:
+        """See `Sink.boarded`."""
+        self._body.boarded(lane)
+
+    def alighted(self, lane: Lane) -> None:
+        """See `Sink.alighted`."""
+        self._body.alighted(lane)

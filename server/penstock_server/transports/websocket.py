@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
+from functools import partial
+from math import inf
 from typing import Any
 
 import trio
@@ -17,41 +20,33 @@ import trio
 from penstock.wire import (
     JSON,
     MSGPACK,
-    BadCursor,
-    BadMessage,
     CloseCode,
     ConnectionLimits,
-    Cursor,
-    ErrorCode,
-    ErrorMessage,
     Hello,
     JsonCodec,
     MsgpackCodec,
-    Ping,
-    Pong,
-    Publish,
-    Published,
     Reconnect,
-    Ref,
     ServerMessage,
-    Subscribe,
-    Subscribed,
     Undecodable,
-    Unsubscribe,
-    Unsubscribed,
-    cursor_text,
-    parse_client_message,
 )
 
+from ..access_log import stream_ended
 from ..aside import work_on
-from ..fanout import PIECE_BYTES, Piece, Reader
-from ..hub import Connection, Hub
-from ..hypercorn_guard import GuardedWebSocket, websocket_of
-from ..publishing import Refused, store
-from ..topics import Topic
-from .framing import JSON_FRAMES, MSGPACK_FRAMES
+from ..connections import Connection, Ending
+from ..fanout import PIECE_BYTES, Lane, Piece, Reader
+from ..grants import UNRESTRICTED, Grant
+from ..hub import Hub
+from ..hypercorn_guard import (
+    DirectSocket,
+    GuardedWebSocket,
+    abort_soon,
+    direct_socket_of,
+    websocket_of,
+)
+from .framing import BINARY_FRAME, JSON_FRAMES, MSGPACK_FRAMES, TEXT_FRAME
 from .http import Problem, Receive, Scope, Send, client_of
 from .outbox import Outbox
+from .requests import Requests
 
 logger = logging.getLogger("penstock.server")
 
@@ -60,10 +55,21 @@ _CODECS: dict[str, JsonCodec | MsgpackCodec] = {
 }
 
 
-async def serve_websocket(hub: Hub, scope: Scope, receive: Receive, send: Send) -> None:
+_CLOSED_FOR: dict[Ending, tuple[CloseCode, str]] = {
+    "expired": (CloseCode.TOKEN_EXPIRED, "the token has expired"),
+    "revoked": (CloseCode.POLICY, "the token has been revoked"),
+    "age": (CloseCode.RESTART, "the connection is old; make a new one"),
+    "slow": (CloseCode.TOO_SLOW, "the client reads too slowly"),
+    "stalled": (CloseCode.TOO_SLOW, "the client takes nothing"),
+}
+
+
+async def serve_websocket(
+    hub: Hub, scope: Scope, receive: Receive, send: Send, grant: Grant = UNRESTRICTED
+) -> None:
     """Accept and serve one connection until either side closes it.
 
-    The caller has checked the origin. Cancelled, the connection is cut.
+    The caller has checked the origin, and who the client is. Cancelled, the connection is cut.
     """
     message = await receive()
     if message["type"] != "websocket.connect":
@@ -78,7 +84,7 @@ async def serve_websocket(hub: Hub, scope: Scope, receive: Receive, send: Send) 
         return
     await send({"type": "websocket.accept", "subprotocol": chosen})
     codec = JSON if chosen is None else _CODECS[chosen]
-    session = _Session(hub, codec, client_of(scope), receive, send)
+    session = _Session(hub, codec, client_of(scope), receive, send, grant)
     disconnect = hub.connect(session.connection)
     try:
         await session.run()
@@ -86,8 +92,10 @@ async def serve_websocket(hub: Hub, scope: Scope, receive: Receive, send: Send) 
         logger.exception("a WebSocket connection failed")
         await send({"type": "websocket.close", "code": int(CloseCode.INTERNAL_ERROR)})
     finally:
-        session.leave_all()
         disconnect()
+        status = 101 if scope.get("http_version") == "1.1" else 200
+        ending = session.connection.ending or ""
+        stream_ended(session.connection, scope["path"], status=status, ending=ending)
 
 
 async def refuse_websocket(scope: Scope, send: Send, problem: Problem) -> None:
@@ -116,22 +124,36 @@ class _Session:
         client: str,
         receive: Receive,
         send: Send,
+        grant: Grant,
     ) -> None:
         self.connection = Connection(
-            "websocket", client, due=trio.current_time() + hub.timing.heartbeat
+            "websocket", client, due=trio.current_time() + hub.timing.heartbeat, grant=grant
         )
+        self.connection.abort = partial(abort_soon, send)
+        framing = MSGPACK_FRAMES if codec.binary else JSON_FRAMES
         self._hub = hub
         self._codec = codec
-        self._framing = MSGPACK_FRAMES if codec.binary else JSON_FRAMES
+        self._form = BINARY_FRAME if codec.binary else TEXT_FRAME
         self._receive = receive
         self._send = send
         self._outbox = Outbox()
-        self._leave: dict[str, Any] = {}
+        self._requests = Requests(hub, self.connection, framing, self._say, self._wake_for)
+        self._ready: dict[str, None] = {}
         self._closing: tuple[CloseCode, str] | None = None
         self._pinged: float | None = None
         self._socket: GuardedWebSocket | None = websocket_of(send)
         if self._socket is not None:
             self._socket.max_message_bytes = hub.limits.max_message_bytes
+        self._direct = direct_socket_of(send, self._blocked) if hub.direct else None
+        if self._direct is not None:
+            self._direct.on_progress = self.connection.progressed
+
+    def _wake_for(self, name: str) -> Callable[[], None]:
+        def wake() -> None:
+            self._ready[name] = None
+            self.connection.wake.set()
+
+        return wake
 
     async def run(self) -> None:
         """Serve until the client has gone, or until it has been told that we go."""
@@ -153,69 +175,131 @@ class _Session:
             await self._write_messages()
             nursery.cancel_scope.cancel("the connection is closed")
 
-    def leave_all(self) -> None:
-        """Stop reading every topic."""
-        for leave in self._leave.values():
-            leave()
-        self._leave.clear()
-
     # Writing
 
     async def _write_messages(self) -> None:
-        connection = self.connection
-        while True:
-            if connection.is_due and not await self._beat():
-                return
-            if self._closing is not None:
-                answers = self._outbox.take()
-                if answers:
-                    await self._send_frame(self._codec.array(answers))
-                code, reason = self._closing
-                await self._close(code, reason)
-                return
-            frame = self._next_frame()
-            if frame is not None:
-                await self._send_frame(frame)
-            elif self._hub.farewell:
-                farewell = Reconnect(self._hub.reconnect_delay())
-                await self._send_frame(self._codec.array([self._codec.encode(farewell)]))
-                await self._close(CloseCode.RESTART, "the server is restarting")
-                return
-            else:
-                await connection.wake.wait()
+        while await self._go_on():
+            pass
+        self.connection.leave_all()  # a lane must not write behind a close frame
+        code, reason = self._closing or (CloseCode.INTERNAL_ERROR, "")
+        await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
 
-    def _next_frame(self) -> bytes | None:
-        """Answers first, then what the readers give, up to the size of a frame."""
+    async def _go_on(self) -> bool:
+        """Do the next thing there is to do; False where the connection is to be closed."""
+        connection = self.connection
+        if connection.is_due and not await self._beat():
+            return False
+        if connection.ending is not None and self._closing is None:
+            self._closing = _CLOSED_FOR[connection.ending]
+            if connection.ending == "age":
+                self._say(Reconnect(self._hub.reconnect_delay()))
+        if self._closing is not None:
+            await self._send_messages(self._outbox.take())
+            return False
+        if self._direct is not None and self._direct.has_ended:
+            self._direct = None  # it will never be clear; what is still said is dropped
+        if self._direct is not None and not self._direct.is_clear:
+            await self._flush(self._direct)
+        elif await self._write_what_is_there():
+            pass
+        elif self._hub.farewell:
+            await self._send_messages([self._codec.encode(Reconnect(self._hub.reconnect_delay()))])
+            self._closing = CloseCode.RESTART, "the server is restarting"
+            return False
+        else:
+            self._board()
+            await connection.wake.wait()
+        return True
+
+    async def _write_what_is_there(self) -> bool:
+        """Write a frame of answers first, then of what the readers give; whether there was any."""
         messages = self._outbox.take()
         size = sum(map(len, messages))
-        pieces: list[Piece] = []
-        readers = self.connection.readers
-        for name in list(readers):
+        given: list[tuple[Reader, Piece, int]] = []
+        for name in list(self._ready):
             if size > PIECE_BYTES:
                 break
-            reader = readers.pop(name)
+            del self._ready[name]
+            reader = self.connection.readers.get(name)
+            if reader is None or reader.lane is not None:
+                continue
+            before = reader.position
             piece = reader.next()
-            if not reader.end_told:
-                readers[name] = reader  # to the end of the line: each topic gets its turn
-            else:
-                self._leave.pop(name)()
             if piece is not None:
-                pieces.append(piece)
+                given.append((reader, piece, before))
                 size += len(piece.joined)
-        if len(pieces) == 1 and not messages:
-            return pieces[0].joined  # shared with every connection that reads the same
-        for piece in pieces:
-            messages += piece.framed
-        return self._codec.array(messages) if messages else None
+                self._ready[name] = None  # to the end of the line: each topic gets its turn
+            if reader.end_told:
+                self._ready.pop(name, None)
+                self.connection.leave.pop(name)()
+        if len(given) == 1 and not messages:
+            await self._send_frame(given[0][1].joined)  # shared by all that read the same
+        else:
+            await self._send_messages(
+                [*messages, *(frame for _, piece, _ in given for frame in piece.framed)]
+            )
+        for reader, piece, before in given:
+            self._count(reader, piece, before)
+        return bool(messages or given)
+
+    def _count(self, reader: Reader, piece: Piece, before: int) -> None:
+        age = reader.delivery.lag(reader, before)
+        self._hub.connections.count("websocket", piece, len(piece.joined), age)
+
+    async def _send_messages(self, messages: list[bytes]) -> None:
+        if messages:
+            await self._send_frame(self._codec.array(messages))
 
     async def _send_frame(self, frame: bytes) -> None:
-        if self._codec.binary:
-            await self._send({"type": "websocket.send", "bytes": frame})
-        else:
-            await self._send({"type": "websocket.send", "text": frame.decode()})
+        self.connection.writing_since = trio.current_time()
+        try:
+            if self._codec.binary:
+                await self._send({"type": "websocket.send", "bytes": frame})
+            else:
+                await self._send({"type": "websocket.send", "text": frame.decode()})
+        finally:
+            self.connection.writing_since = inf
 
-    async def _close(self, code: CloseCode, reason: str) -> None:
-        await self._send({"type": "websocket.close", "code": int(code), "reason": reason})
+    # Lanes
+
+    def _board(self) -> None:
+        """Let the readers ride that are up to date."""
+        if self._direct is None:
+            return
+        for reader in self.connection.readers.values():
+            if reader.lane is None:
+                reader.delivery.board(reader, self._form, self)
+
+    def _blocked(self) -> None:
+        """The socket takes no more: this connection's task has to wait for it."""
+        for name, reader in self.connection.readers.items():
+            reader.delivery.alight(reader)
+            self._ready[name] = None
+        self.connection.wake.set()
+
+    async def _flush(self, direct: DirectSocket) -> None:
+        self.connection.writing_since = trio.current_time()
+        try:
+            await direct.flush()
+        finally:
+            self.connection.writing_since = inf
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """See `Sink.send`."""
+        assert self._direct is not None, "who rides can be written to"
+        return self._direct.send
+
+    def owe(self, rest: bytes) -> None:
+        """See `Sink.owe`."""
+        assert self._direct is not None, "who rides can be written to"
+        self._direct.owe(rest)
+
+    def boarded(self, lane: Lane) -> None:
+        """See `Sink.boarded`."""
+
+    def alighted(self, lane: Lane) -> None:
+        """See `Sink.alighted`."""
 
     async def _beat(self) -> bool:
         """Ping the peer; False, and the connection dropped, where its last pong is too late.
@@ -246,10 +330,12 @@ class _Session:
             if event["type"] == "websocket.disconnect":
                 return
             if self._closing is None:
-                for message in await self._messages_in(event):
+                messages = await self._messages_in(event)
+                size = len(event.get("bytes") or event.get("text") or b"") // max(1, len(messages))
+                for message in messages:
                     # Each is answered, and a frame may hold many thousands of them.
                     await self._outbox.wait_for_room()
-                    self._take_message(message)
+                    await self._requests.take(message, size)
 
     async def _messages_in(self, event: Any) -> list[object]:
         """What a frame holds; nothing, and the connection closed soon, where it can't be read."""
@@ -283,90 +369,3 @@ class _Session:
         # A close frame holds 125 bytes, two of them the code (RFC 6455 section 5.5).
         self._closing = (code, reason.encode()[:120].decode(errors="ignore"))
         self.connection.wake.set()
-
-    def _take_message(self, value: object) -> None:
-        try:
-            message = parse_client_message(value)
-        except BadMessage as fault:
-            self._refuse(ErrorCode.BAD_MESSAGE, fault.message, fault.ref)
-            return
-        match message:
-            case Subscribe():
-                self._subscribe(message)
-            case Unsubscribe():
-                self._unsubscribe(message)
-            case Publish():
-                self._publish(message)
-            case Ping():
-                self._say(Pong(message.ref))
-
-    def _refuse(
-        self, code: ErrorCode, problem: str, ref: Ref | None, topic: str | None = None
-    ) -> None:
-        self._say(ErrorMessage(code, problem, ref, topic))
-
-    def _topic(self, name: str, ref: Ref | None) -> Topic[Any] | None:
-        topic = self._hub.topics.get(name)
-        if topic is None:
-            problem = f"there is no topic {name[:128]!r}"
-            self._refuse(ErrorCode.UNKNOWN_TOPIC, problem, ref, name[:128])
-        return topic
-
-    def _subscribe(self, message: Subscribe) -> None:
-        topic = self._topic(message.topic, message.ref)
-        if topic is None:
-            return
-        readers, most = self.connection.readers, self._hub.limits.max_subscriptions
-        if topic.name in readers:
-            problem = "this connection reads the topic already; unsubscribe first"
-            self._refuse(ErrorCode.ALREADY_SUBSCRIBED, problem, message.ref, topic.name)
-        elif len(readers) >= most:
-            problem = f"a connection reads at most {most} topics"
-            self._refuse(ErrorCode.LIMIT, problem, message.ref, topic.name)
-        elif message.slow not in (None, "skip"):
-            problem = f"slow={message.slow!r} is not milder than the topic's own, 'skip'"
-            self._refuse(ErrorCode.INVALID, problem, message.ref, topic.name)
-        else:
-            self._start_reading(topic, message)
-
-    def _start_reading(self, topic: Topic[Any], message: Subscribe) -> None:
-        asked: Any = message.after
-        if asked not in ("earliest", "latest"):
-            try:
-                asked = Cursor.parse(asked)
-            except BadCursor as fault:
-                self._refuse(ErrorCode.BAD_CURSOR, str(fault), message.ref, topic.name)
-                return
-        start = self._hub.start_of(topic, asked)
-        reader: Reader = self._hub.reader(topic, self._framing, start)
-        self.connection.readers[topic.name] = reader
-        self._leave[topic.name] = topic.readers.add(self.connection.wake.set)
-        self._say(Subscribed(topic.name, reader.cursor, message.ref))
-
-    def _unsubscribe(self, message: Unsubscribe) -> None:
-        topic = self._topic(message.topic, message.ref)
-        if topic is None:
-            return
-        if self.connection.readers.pop(topic.name, None) is not None:
-            self._leave.pop(topic.name)()
-        self._say(Unsubscribed(topic.name, message.ref))
-
-    def _publish(self, message: Publish) -> None:
-        topic = self._topic(message.topic, message.ref)
-        if topic is None:
-            return
-        if not topic.publishable:
-            problem = "the topic takes no publications"
-            self._refuse(ErrorCode.NOT_PUBLISHABLE, problem, message.ref, topic.name)
-        elif self._hub.draining:
-            problem = "the server is going away; publish again after reconnecting"
-            self._refuse(ErrorCode.UNAVAILABLE, problem, message.ref, topic.name)
-        else:
-            try:
-                offset = store(self._hub, topic, [message.data], message.event)
-            except Refused as fault:
-                problem = f"{fault.problem} (at {fault.path})"
-                self._refuse(ErrorCode.INVALID, problem, message.ref, topic.name)
-            else:
-                cursor = cursor_text(topic.log.epoch, offset)
-                self._say(Published(topic.name, cursor, 1, message.ref))

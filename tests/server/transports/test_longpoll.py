@@ -170,7 +170,7 @@ async def test_a_client_that_leaves_ends_its_wait(
         await page(driver, "&wait=60")
     await trio.testing.wait_all_tasks_blocked()
     assert not hub.connections
-    assert len(topic.readers) == 0
+    assert len(topic.audience) == 0
     assert trio.current_time() == 5
 
 

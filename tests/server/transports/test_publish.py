@@ -10,6 +10,9 @@ from trio.testing import MockClock
 
 import penstock as ps
 from penstock_server import Limits, Server, Timing
+from penstock_server.log import Start
+from penstock_server.rate import Buckets
+from penstock_server.transports.framing import NDJSON as FRAMING
 
 from ..asgi_driver import Driver, Exchange, serving
 
@@ -176,3 +179,120 @@ async def test_a_type_that_fails_of_its_own_is_our_fault_and_says_no_more(driver
     assert response.headers["content-type"] == "application/problem+json"
     assert b"not today" not in answer
     assert stored(driver, "fussy") == []
+
+
+# Keys, rates, and what is not taken
+
+
+async def test_a_repetition_gets_the_first_answer(driver: Driver) -> None:
+    headers = JSON | {"idempotency-key": "k"}
+    first, answer = await driver.fetch("POST", "/topics/any", headers, b"[1]")
+    await driver.fetch("POST", "/topics/any", JSON, b"2")
+    again, same_answer = await driver.fetch("POST", "/topics/any", headers, b"[1]")
+    assert (first.status, again.status) == (201, 201)
+    assert answer == same_answer
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert stored(driver, "any") == [([1], None), (2, None)]
+
+
+async def test_another_body_under_the_same_key_is_422(driver: Driver) -> None:
+    headers = JSON | {"idempotency-key": "k"}
+    await driver.fetch("POST", "/topics/any", headers, b"1")
+    response, _ = await driver.fetch("POST", "/topics/any", headers, b"2")
+    assert response.status == 422
+    assert stored(driver, "any") == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("k", '"k"'), ('a"b', r'"a\"b"'), (r"a\b", r'"a\\b"'), ("ü", '"ü"')],
+)
+async def test_a_key_may_be_a_quoted_string(driver: Driver, one: str, other: str) -> None:
+    await driver.fetch("POST", "/topics/any", JSON | {"idempotency-key": one}, b"1")
+    again, _ = await driver.fetch("POST", "/topics/any", JSON | {"idempotency-key": other}, b"1")
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [("x" * 128, 201), ("x" * 129, 400), ("ü" * 65, 400), ("", 400), ('""', 400)]
+)
+async def test_how_long_a_key_is(driver: Driver, key: str, status: int) -> None:
+    response, _ = await driver.fetch("POST", "/topics/any", JSON | {"idempotency-key": key}, b"1")
+    assert response.status == status
+    assert len(stored(driver, "any")) == (status == 201)
+
+
+async def test_over_the_rate_is_429_and_says_when_to_try_again(
+    autojump_clock: MockClock, driver: Driver
+) -> None:
+    driver.server.hub.rates = Buckets(rate=0.4, burst=3)
+    first, _ = await driver.fetch("POST", "/topics/any", NDJSON, b"1\n2\n3")
+    response, answer = await driver.fetch("POST", "/topics/any", NDJSON, b"4")
+    assert (first.status, response.status) == (201, 429)
+    assert response.headers["retry-after"] == "3"  # 2.5 s, in whole seconds
+    assert b"0.4 publications a second" in answer
+    await trio.sleep(3)
+    response, _ = await driver.fetch("POST", "/topics/any", NDJSON, b"4")
+    assert response.status == 201
+
+
+async def test_a_batch_over_the_burst_is_413(driver: Driver) -> None:
+    driver.server.hub.rates = Buckets(rate=1, burst=3)
+    response, answer = await driver.fetch("POST", "/topics/any", NDJSON, b"1\n2\n3\n4")
+    assert response.status == 413
+    assert b"publish_burst" in answer
+    assert "retry-after" not in response.headers
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, identity", "x" * 500])
+async def test_a_coded_body_is_415(driver: Driver, coding: str) -> None:
+    headers = JSON | {"content-encoding": coding}
+    response, answer = await driver.fetch("POST", "/topics/any", headers, b"1")
+    assert response.status == 415
+    assert b"Content-Encoding" in answer
+    assert response.headers["accept-encoding"] == "identity"
+    assert len(answer) < 400
+
+
+async def test_a_body_coded_as_itself_is_taken(driver: Driver) -> None:
+    headers = JSON | {"content-encoding": "Identity"}
+    response, _ = await driver.fetch("POST", "/topics/any", headers, b"1")
+    assert response.status == 201
+
+
+async def test_a_topic_without_room_is_503(autojump_clock: MockClock) -> None:
+    server = Server(limits=Limits(publish_wait=2))
+    topic = server.topic("full", accepts=object, slow="block", retain=1)
+    async with serving(server) as driver:
+        topic.delivery.join(
+            FRAMING, Start(0, None), slow="block", wake=lambda: None, give_up=lambda: None
+        )
+        first, _ = await driver.fetch("POST", "/topics/full", JSON, b"1")
+        refused, _ = await driver.fetch("POST", "/topics/full", JSON, b"2")
+        too_many, answer = await driver.fetch("POST", "/topics/full", NDJSON, b"2\n3")
+        assert trio.current_time() == pytest.approx(2)
+        assert (first.status, refused.status, too_many.status) == (201, 503, 413)
+        assert int(refused.headers["retry-after"]) >= 1
+        assert b"retain" in answer
+        assert stored(driver, "full") == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    ("topic", "headers", "body", "reason"),
+    [
+        ("ticks", JSON, b"1", "not_publishable"),
+        ("any", {"content-type": "text/plain"}, b"1", "media_type"),
+        ("any", JSON, b"{", "unreadable"),
+        ("any", JSON | {"idempotency-key": "x" * 200}, b"1", "unreadable"),
+        ("any", JSON, b'"' + b"x" * 100 + b'"', "too_large"),
+        ("people", JSON, b'{"name": 1}', "invalid"),
+    ],
+)
+async def test_refusals_are_counted(
+    driver: Driver, topic: str, headers: dict[str, str], body: bytes, reason: str
+) -> None:
+    refused = driver.server.hub.counters.refused
+    before = dict(refused)
+    await driver.fetch("POST", f"/topics/{topic}", headers, body)
+    assert refused == before | {reason: 1}

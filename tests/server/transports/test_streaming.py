@@ -57,6 +57,7 @@ async def test_headers(
             "content-type": content_type,
             "cache-control": "no-cache, no-transform",
             "x-accel-buffering": "no",
+            "vary": "Accept, Accept-Encoding",
         }
 
 
@@ -219,9 +220,9 @@ async def test_a_client_that_leaves_is_forgotten(autojump_clock: MockClock, driv
     hub, topic = driver.server.hub, topic_of(driver)
     async with driver.request("GET", "/topics/t", SSE) as response:
         await response.piece()
-        assert (len(hub.connections), len(topic.readers)) == (1, 1)
+        assert (len(hub.connections), len(topic.audience)) == (1, 1)
     await trio.testing.wait_all_tasks_blocked()
-    assert (len(hub.connections), len(topic.readers)) == (0, 0)
+    assert (len(hub.connections), len(topic.audience)) == (0, 0)
 
 
 async def test_a_finished_topic_ends_the_stream_and_is_204_from_then_on(

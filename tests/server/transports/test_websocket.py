@@ -170,7 +170,7 @@ async def test_unsubscribing_stops_the_events(driver: Driver) -> None:
         await publish(driver, "a", 1)
         await publish(driver, "b", 2)
         assert (await websocket.receive())["topic"] == "b"
-        assert len(driver.server.topics["a"].readers) == 0
+        assert len(driver.server.topics["a"].audience) == 0
 
 
 async def test_one_may_subscribe_again_in_the_same_breath(driver: Driver) -> None:
@@ -192,7 +192,7 @@ async def test_the_end_of_a_topic_ends_its_subscription(autojump_clock: MockCloc
         messages = await websocket.receive_many(3)
         assert [message["type"] for message in messages] == ["subscribed", "event", "end"]
         assert messages[-1]["id"] == cursor(driver, "done")
-        assert len(server.topics["done"].readers) == 0
+        assert len(server.topics["done"].audience) == 0
         await subscribe(websocket, "done", after="earliest")
         kinds = [message["type"] for message in await websocket.receive_many(3)]
         assert kinds == ["subscribed", "event", "end"]
@@ -411,7 +411,7 @@ async def test_a_client_that_leaves_is_forgotten(driver: Driver) -> None:
         assert len(hub.connections) == 1
     await trio.testing.wait_all_tasks_blocked()
     assert not hub.connections
-    assert [len(topic.readers) for topic in hub.topics.values()] == [0] * len(hub.topics)
+    assert [len(topic.audience) for topic in hub.topics.values()] == [0] * len(hub.topics)
 
 
 @pytest.mark.expect_error_log
