@@ -3,9 +3,9 @@
 From the environment: ``FANOUT_TOPIC`` is its name, ``FANOUT_RATE`` the events a second of `ticks`,
 and ``FANOUT_HISTORY`` how many events it has from the start.
 
-`ticks` are events that say when they were due. ``every`` leaves out the ticks that an overloaded
-loop was too late for; here they are made up for as soon as it gets to it: the load is the one asked
-for, and lateness counts from when an event was due.
+`ticks` are events that say when they were due. Those that an overloaded loop was too late for are
+made up for as soon as it gets to it: the load is the one asked for, and lateness counts from when
+an event was due.
 """
 
 import itertools
@@ -13,6 +13,8 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any
+
+import trio
 
 import penstock as ps
 from penstock_server import Limits, Server, Topic
@@ -40,20 +42,16 @@ def stamped(tick: int, due: int) -> dict[str, Any]:
     return {"tick": tick, "due": due, "padding": "x" * padding}
 
 
-def ticks() -> ps.Stream[dict[str, Any]]:
-    """`RATE` events a second, after `HISTORY` that would have been due before."""
+@ps.producer
+async def ticks(send: ps.Sender[dict[str, Any]]) -> None:
+    """`RATE` events a second, after `HISTORY` that would have been due before. Never ends."""
     start = time.monotonic_ns() - int(HISTORY / RATE * 1e9)
-
-    def previous_and_latest(span: tuple[int, int], tick: int) -> tuple[int, int]:
-        return span[1], tick + HISTORY
-
-    def all_since(span: tuple[int, int]) -> list[dict[str, Any]]:
-        return [
-            stamped(tick, start + int(tick / RATE * 1e9))
-            for tick in range(span[0] + 1, span[1] + 1)
-        ]
-
-    return ps.every(1 / RATE).scan((-1, -1), previous_and_latest).flat_map(all_since)
+    for tick in itertools.count():
+        due = start + int(tick / RATE * 1e9)
+        wait = (due - time.monotonic_ns()) / 1e9
+        if wait > 0:
+            await trio.sleep(wait)
+        await send(stamped(tick, due))
 
 
 def endless() -> Iterator[dict[str, Any]]:

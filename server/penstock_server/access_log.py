@@ -99,6 +99,8 @@ class Answer:
     is looked for (`hypercorn_guard.context_of`), and each of their writes would cost a call more.
     """
 
+    __slots__ = ("_scope", "_send", "_size", "_started", "_status")
+
     def __init__(self, scope: MutableMapping[str, Any], send: Any) -> None:
         self._scope = scope
         self._send = send

@@ -106,11 +106,11 @@ class Application:
                 return
             request.grant = await self._admit(name, request)
             topic = self._find(name)
-            with topic.held():
-                if request.method == "POST":
+            if request.method == "POST":
+                with topic.held():
                     await publish_to_topic(self._hub, topic, request, answer, cors)
-                else:
-                    await self._read(topic, request, send, cors)
+            else:
+                await self._read(topic, request, send, cors)
         except Problem as problem:
             await respond_problem(answer, problem, cors, head=head)
         except ClientGone:
@@ -160,7 +160,8 @@ class Application:
             title = "Bad Parameter" if status == 400 else "Not Acceptable"
             raise Problem(status, title, f"{str(fault)[0].upper()}{str(fault)[1:]}.") from fault
         if format_ == "json":
-            await page_topic(self._hub, topic, request, Answer(request.scope, send), cors)
+            with topic.held():
+                await page_topic(self._hub, topic, request, Answer(request.scope, send), cors)
         else:
             await stream_topic(self._hub, topic, format_, request, send, cors)
 

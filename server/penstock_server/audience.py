@@ -20,16 +20,24 @@ class Audience:
 
     def enter(self) -> Callable[[], None]:
         """Count one subscriber in; gives the function that counts it out, once."""
-        self._change(+1)
+        self.join()
         left = False
 
         def leave() -> None:
             nonlocal left
             if not left:
                 left = True
-                self._change(-1)
+                self.leave()
 
         return leave
+
+    def join(self) -> None:
+        """Count one subscriber in."""
+        self._change(+1)
+
+    def leave(self) -> None:
+        """Count one subscriber out that was counted in with `join`."""
+        self._change(-1)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback`, which must not block, after each change; gives what stops that."""

@@ -128,13 +128,13 @@ class Connections:
         self._all.add(connection)
         self._counters.connected[connection.transport] += 1
 
-        def close() -> None:
-            connection.leave_all()
-            self._all.discard(connection)
-            if not self._all:
-                self._none_left.set()
+        return partial(self._close, connection)
 
-        return close
+    def _close(self, connection: Connection) -> None:
+        connection.leave_all()
+        self._all.discard(connection)
+        if not self._all:
+            self._none_left.set()
 
     async def none_left(self) -> None:
         """Wait until there is no connection."""
@@ -157,22 +157,23 @@ class Connections:
         delivery.on_delivered = self._count_lane
         give_up = partial(self.end, connection, "slow")
         reader = delivery.join(framing, start, slow=slow, wake=wake, give_up=give_up)
-        leave_audience = topic.audience.enter()
         self._deliveries[delivery] = self._deliveries.get(delivery, 0) + 1
         if topic.stall_timeout is not None:
             connection.stall_timeout = min(connection.stall_timeout, topic.stall_timeout)
 
-        def leave() -> None:
-            delivery.leave(reader)
-            leave_audience()
-            del connection.readers[topic.name]
-            self._deliveries[delivery] -= 1
-            if not self._deliveries[delivery]:
-                del self._deliveries[delivery]
-
         connection.readers[topic.name] = reader
-        connection.leave[topic.name] = leave
+        connection.leave[topic.name] = partial(self._leave, connection, topic, reader)
+        topic.audience.join()
         return reader
+
+    def _leave(self, connection: Connection, topic: Topic[Any], reader: Reader) -> None:
+        delivery = reader.delivery
+        delivery.leave(reader)
+        topic.audience.leave()
+        del connection.readers[topic.name]
+        self._deliveries[delivery] -= 1
+        if not self._deliveries[delivery]:
+            del self._deliveries[delivery]
 
     # Counting
 

@@ -54,7 +54,6 @@ __all__ = [
 ]
 
 _RETRY_AFTER = 1.0
-_SHORTEST_WAIT = 0.05  # seconds: no wait at all would be over before the first look for room
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +240,7 @@ async def _append_in_room(
 ) -> int:
     try:
         with hub.until_drain():
-            return await pressure.append(events, max(hub.limits.publish_wait, _SHORTEST_WAIT))
+            return await pressure.append(events, hub.limits.publish_wait)
     except NotInTime as fault:
         problem = f"topic {name} waits for its slowest reader; publish again in a moment"
         raise NoRoom(problem, _RETRY_AFTER) from fault

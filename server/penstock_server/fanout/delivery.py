@@ -168,7 +168,7 @@ class Delivery:
             self._due = True
             self._mark(before + 1)
             self.on_due(self)
-        if bounds.first > self._look_from and bounds.size >= self._patience_bytes:
+        if bounds.first >= self._look_from and bounds.size >= self._patience_bytes:
             self._write_to_those_behind(1, bounds.first)
         elif self._last >= self._look_at:
             self._write_to_those_behind(self._patience, bounds.first)

@@ -40,6 +40,8 @@ class DirectSocket:
             ``BlockingIOError`` for none, another ``OSError`` where the connection is broken.
     """
 
+    __slots__ = ("_ended", "_on_blocked", "_transport", "on_progress", "send")
+
     def __init__(
         self, transport: GuardedTCPServer, sock: socket.socket, on_blocked: Callable[[], None]
     ) -> None:

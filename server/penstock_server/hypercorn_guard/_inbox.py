@@ -3,7 +3,6 @@
 # pyright: reportUnknownMemberType=false
 # Hypercorn leaves the functions it passes around without types.
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,12 +25,14 @@ class Inbox:
     it lets go of whoever does: what comes after it is dropped, since nobody will ask for it.
     """
 
+    __slots__ = ("_capacity", "_disconnect", "_events", "_receivers", "_senders")
+
     def __init__(self, capacity: int) -> None:
         self._capacity = max(1, capacity)
-        self._events: deque[ASGIReceiveEvent] = deque()
+        self._events: list[ASGIReceiveEvent] = []  # a deque would take ten times the memory
         self._disconnect: ASGIReceiveEvent | None = None
         self._receivers = trio.lowlevel.ParkingLot()
-        self._senders = trio.lowlevel.ParkingLot()
+        self._senders: trio.lowlevel.ParkingLot | None = None  # few ever wait to put
 
     async def put(self, event: ASGIReceiveEvent) -> None:
         """Add an event, waiting for room; a disconnect is taken at once, and only the first counts.
@@ -42,9 +43,12 @@ class Inbox:
             if self._disconnect is None:
                 self._disconnect = event
             self._receivers.unpark_all()
-            self._senders.unpark_all()
+            if self._senders is not None:
+                self._senders.unpark_all()
             return
         while len(self._events) >= self._capacity and self._disconnect is None:
+            if self._senders is None:
+                self._senders = trio.lowlevel.ParkingLot()
             await self._senders.park()
         if self._disconnect is None:
             self._events.append(event)
@@ -60,8 +64,9 @@ class Inbox:
             if self._disconnect is not None:
                 return self._disconnect
             await self._receivers.park()
-        self._senders.unpark()
-        return self._events.popleft()
+        if self._senders is not None:
+            self._senders.unpark()
+        return self._events.pop(0)
 
 
 class GuardedTaskGroup(TaskGroup):

@@ -56,6 +56,8 @@ class ClientGone(Exception):
 class Request:
     """An ASGI HTTP scope, read."""
 
+    __slots__ = ("_headers", "_query", "_receive", "grant", "method", "scope")
+
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self._receive = receive

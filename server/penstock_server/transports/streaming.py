@@ -62,7 +62,8 @@ async def stream_topic(
         await respond_empty(send, 204, cors)
         return
     body = body_in(choose_coding(request.header("accept-encoding")))
-    await _respond(send, _CONTENT_TYPES[format_], body, cors)
+    with topic.held():  # until it is counted among the readers
+        await _respond(send, _CONTENT_TYPES[format_], body, cors)
     if request.method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
         return
@@ -116,6 +117,8 @@ def _framing(hub: Hub, topic: Topic[Any], format_: Format) -> Framing:
 
 class _Stream:
     """One response's body, as its own task writes it, and as a lane's `Sink`."""
+
+    __slots__ = ("_body", "_connection", "_direct", "_hub", "_reader", "_send")
 
     def __init__(
         self,
