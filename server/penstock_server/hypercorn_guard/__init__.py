@@ -29,6 +29,7 @@ from penstock_server.hypercorn_guard._context import GuardedContext, context_of
 from penstock_server.hypercorn_guard._direct import (
     DirectSocket,
     abort_soon,
+    chunk_writer_of,
     direct_socket_of,
 )
 from penstock_server.hypercorn_guard._install import CHECKED, install
@@ -41,6 +42,7 @@ __all__ = [
     "GuardedContext",
     "GuardedWebSocket",
     "abort_soon",
+    "chunk_writer_of",
     "context_of",
     "direct_socket_of",
     "install",

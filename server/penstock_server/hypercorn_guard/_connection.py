@@ -183,10 +183,12 @@ class GuardedTCPServer(TCPServer):
         grace = self.config.graceful_timeout
         try:
             with self.context.bounded(grace, shield=True) as scope:
-                while rest:
-                    scope.deadline = self.context.write_deadline(grace)
+                while True:
                     await self.stream.send_all(rest[:WRITE_SIZE])
                     rest = rest[WRITE_SIZE:]
+                    if not rest:
+                        break
+                    scope.deadline = self.context.write_deadline(grace)
                     if self.direct is not None:
                         self.direct.progressed()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):

@@ -15,7 +15,7 @@ about the chunks and whole frames that went by. The rules:
 # Hypercorn leaves the functions it passes around without types.
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import h11
 import trio
@@ -95,27 +95,42 @@ def direct_socket_of(send: object, on_blocked: Callable[[], None]) -> DirectSock
     TLS, HTTP/2, HTTP/1.0, a WebSocket with extensions, another server, a wrapped ``send``.
     """
     stream = getattr(send, "__self__", None)
-    if not isinstance(stream, HTTPStream | GuardedWebSocket):
-        return None
-    protocol = getattr(stream.send, "__self__", None)
-    transport = getattr(getattr(protocol, "send", None), "__self__", None)
-    if not isinstance(protocol, GuardedH11Protocol) or not isinstance(transport, GuardedTCPServer):
-        return None
-    if not isinstance(transport.stream, trio.SocketStream):
+    transport = _transport_of(stream)
+    if transport is None or not isinstance(transport.stream, trio.SocketStream):
         return None
     sock = getattr(transport.stream.socket, "_sock", None)
     if not isinstance(sock, socket.socket) or sock.gettimeout() != 0:
-        return None
-    if isinstance(stream, GuardedWebSocket):
-        if stream.closed or stream.has_extensions:
-            return None
-    elif not _is_chunked(protocol.connection):
         return None
     direct = DirectSocket(transport, sock, on_blocked)
     transport.direct = direct
     if isinstance(stream, GuardedWebSocket):
         stream.direct = direct
     return direct
+
+
+def chunk_writer_of(send: object) -> Callable[[bytes], Awaitable[None]] | None:
+    """What writes whole chunks of a response that has begun, past ASGI and h11; over TLS, too.
+
+    Like every write, one is shielded and makes progress within ``stall_timeout`` or drops the
+    connection. None where the response isn't a chunked one of HTTP/1.1, or `send` is another
+    server's, or wrapped.
+    """
+    stream = getattr(send, "__self__", None)
+    transport = _transport_of(stream)
+    return transport.write if isinstance(stream, HTTPStream) and transport is not None else None
+
+
+def _transport_of(stream: object) -> GuardedTCPServer | None:
+    """The transport of a stream whose bytes need no more than a chunk's or a frame's head."""
+    if not isinstance(stream, HTTPStream | GuardedWebSocket):
+        return None
+    protocol = getattr(stream.send, "__self__", None)
+    transport = getattr(getattr(protocol, "send", None), "__self__", None)
+    if not isinstance(protocol, GuardedH11Protocol) or not isinstance(transport, GuardedTCPServer):
+        return None
+    if isinstance(stream, GuardedWebSocket):
+        return None if stream.closed or stream.has_extensions else transport
+    return transport if _is_chunked(protocol.connection) else None
 
 
 def _is_chunked(connection: object) -> bool:

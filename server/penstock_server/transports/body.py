@@ -48,6 +48,10 @@ class Body(Protocol):
         """The next bytes of the body; after them the client can read the whole piece."""
         ...
 
+    def chunk(self, piece: Piece) -> bytes:
+        """The same as a chunk of HTTP/1.1."""
+        ...
+
     def end(self) -> bytes:
         """What ends the body."""
         ...
@@ -71,6 +75,21 @@ class PlainBody:
         """See `Body.encode`."""
         return piece.joined
 
+    def chunk(self, piece: Piece) -> bytes:
+        """See `Body.chunk`."""
+        if self.form is None or not self._may_share:
+            return chunk(self.encode(piece))
+        self._passed(piece)
+        return piece.form(self.form)
+
+    @property
+    def _may_share(self) -> bool:
+        """Whether what comes next is the same for all that have this coding."""
+        return True
+
+    def _passed(self, piece: Piece) -> None:
+        """A shared chunk of a piece has become a part of the body."""
+
     def end(self) -> bytes:
         """See `Body.end`."""
         return b""
@@ -90,6 +109,10 @@ class ZstdBody(PlainBody):
 
     def __init__(self) -> None:
         self._open = False
+
+    @property
+    def _may_share(self) -> bool:
+        return self._open
 
     def encode(self, piece: Piece) -> bytes:
         """See `Body.encode`."""
@@ -111,6 +134,13 @@ class GzipBody(PlainBody):
         self._check = Checksum()
         self._boarded_at = Checksum()
         self._head = GZIP_HEAD
+
+    @property
+    def _may_share(self) -> bool:
+        return not self._head
+
+    def _passed(self, piece: Piece) -> None:
+        self._check.add(piece.joined)
 
     def encode(self, piece: Piece) -> bytes:
         """See `Body.encode`."""

@@ -8,7 +8,7 @@ its task sleeps until the socket blocks, or there is something else to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 from typing import Any
@@ -29,7 +29,7 @@ from ..access_log import stream_ended
 from ..connections import Connection
 from ..fanout import Form, Framing, Lane, Piece, Reader
 from ..hub import Hub
-from ..hypercorn_guard import DirectSocket, abort_soon, direct_socket_of
+from ..hypercorn_guard import DirectSocket, abort_soon, chunk_writer_of, direct_socket_of
 from ..log import Start
 from ..topics import Topic
 from .asking import policy_of, position_asked
@@ -118,7 +118,7 @@ def _framing(hub: Hub, topic: Topic[Any], format_: Format) -> Framing:
 class _Stream:
     """One response's body, as its own task writes it, and as a lane's `Sink`."""
 
-    __slots__ = ("_body", "_connection", "_direct", "_hub", "_reader", "_send")
+    __slots__ = ("_body", "_connection", "_direct", "_hub", "_reader", "_send", "_write_chunk")
 
     def __init__(
         self,
@@ -134,10 +134,13 @@ class _Stream:
         self._body = body
         self._send = send
         self._direct: DirectSocket | None = None
+        self._write_chunk: Callable[[bytes], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Write the whole body: the opening, then pieces as they come, then the end."""
         await self._say(Subscribed(self._reader.feed.topic, self._reader.cursor))
+        if self._hub.direct:
+            self._write_chunk = chunk_writer_of(self._send)
         if self._hub.direct and self._body.form is not None:
             self._direct = direct_socket_of(self._send, self._blocked)
             if self._direct is not None:
@@ -213,17 +216,26 @@ class _Stream:
 
     async def _write(self, piece: Piece, before: int) -> None:
         connection = self._connection
-        data = self._body.encode(piece)
+        write_chunk = self._write_chunk if len(piece.joined) <= _WRITE_BYTES else None
+        data = self._body.encode(piece) if write_chunk is None else self._body.chunk(piece)
         try:
-            for start in range(0, len(data), _WRITE_BYTES):
-                connection.writing_since = trio.current_time()
-                part = data[start : start + _WRITE_BYTES] if len(data) > _WRITE_BYTES else data
-                await self._send({"type": "http.response.body", "body": part, "more_body": True})
+            connection.writing_since = trio.current_time()
+            if write_chunk is not None:
+                await write_chunk(data)
+            else:
+                await self._send_slices(data)
         finally:
             connection.writing_since = inf
         connection.due = trio.current_time() + self._hub.timing.keepalive
         age = self._reader.delivery.lag(self._reader, before) if piece.events else None
         self._hub.connections.count(connection.transport, piece, len(data), age)
+
+    async def _send_slices(self, data: bytes) -> None:
+        """Send through ASGI, in slices each of which has one stall time-out."""
+        for start in range(0, len(data), _WRITE_BYTES):
+            self._connection.progressed()
+            part = data[start : start + _WRITE_BYTES] if len(data) > _WRITE_BYTES else data
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
 
     async def _flush(self, direct: DirectSocket) -> None:
         self._connection.writing_since = trio.current_time()
