@@ -151,7 +151,7 @@ async def connected(port: int, reading: Reading) -> AsyncGenerator[Client]:
     st.sampled_from([1, 3, 1_000]),
 )
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
