@@ -121,7 +121,7 @@ class Application:
         try:
             topic = self._hub.find(name)
         except TooManyTopics as fault:
-            detail = f"{str(fault)[0].upper()}{str(fault)[1:]}."
+            detail = f"The template {fault}."
             retry_after = (b"retry-after", str(ceil(RETRY_AFTER)).encode())
             raise Problem(429, "Too Many Topics", detail, [retry_after]) from fault
         if topic is None:
