@@ -1,6 +1,8 @@
 """Framed once, joined once, bounded, and woken once."""
 
+import gc
 import tracemalloc
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +16,8 @@ from penstock_server.fanout import (
     PIECE_BYTES,
     PIECE_EVENTS,
     Delivery,
+    Form,
+    Lane,
     Reader,
     Slow,
     Waker,
@@ -218,6 +222,41 @@ async def test_who_has_left_is_not_woken() -> None:
     bench.delivery.leave(left)
     bench.delivery.begin()
     assert woken == ["stays"]
+
+
+class NoSink:
+    """A sink that nothing is written to."""
+
+    def send(self, data: bytes) -> int:
+        raise AssertionError(data)
+
+    def owe(self, rest: bytes) -> None:
+        raise AssertionError(rest)
+
+    def boarded(self, lane: Lane) -> None:
+        raise AssertionError(lane)
+
+    def alighted(self, lane: Lane) -> None:
+        raise AssertionError(lane)
+
+
+def test_a_feed_without_readers_keeps_nothing() -> None:
+    bench = Bench()
+    one, other = bench.reader(), bench.reader()
+    feed = one.feed
+    bench.append(b"x" * 1000)
+    form = Form("plain", lambda piece: piece.joined)
+    assert not bench.delivery.board(other, form, NoSink()), "it is behind"
+    assert read(one)
+    bench.delivery.leave(one)
+    bench.delivery.leave(one)
+    assert bench.reader().feed is feed, "others still read it"
+    for reader in (other, *bench.delivery.behind):
+        bench.delivery.leave(reader)
+    gone = weakref.ref(feed)
+    del feed, one, other, reader
+    gc.collect()
+    assert gone() is None
 
 
 # Conflating

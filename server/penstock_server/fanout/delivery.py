@@ -95,6 +95,7 @@ class Delivery:
         if feed is None:
             feed = Feed(self._topic, self.log, framing, batch=self._batch, conflate=conflate)
             self._feeds[framing, conflate] = feed
+        feed.readers += 1
         reader = Reader(
             self, feed, start, slow=slow, wake=wake, give_up=give_up, max_lag=self._max_lag
         )
@@ -106,8 +107,13 @@ class Delivery:
     def leave(self, reader: Reader) -> None:
         """Take a reader out, wherever it is. Doing it twice is doing it once."""
         self.alight(reader)
-        if self._waiting.pop(reader, reader) is None:
-            self._moved()
+        if self._waiting.pop(reader, reader) is reader:
+            return
+        feed = reader.feed
+        feed.readers -= 1
+        if not feed.readers:  # what it keeps is for readers; a server may have thousands of topics
+            del self._feeds[feed.framing, feed.conflate]
+        self._moved()
 
     def board(self, reader: Reader, form: Form, sink: Sink) -> bool:
         """Let a reader ride; false where no lane is at its position, and none can be opened there.
@@ -116,14 +122,14 @@ class Delivery:
         """
         if reader.has_news or reader.lane is not None:
             return reader.lane is not None
-        lanes = self._lanes.setdefault((reader.feed, form.name), [])
+        lanes = self._lanes.get((reader.feed, form.name), ())
         at = (each for each in lanes if each.position == reader.position)
         lane = next((each for each in at if len(each) < LANE_READERS), None)
         if lane is None:
             if reader.lag:
                 return False
             lane = Lane(reader.feed, form, reader.position, trio.current_time())
-            lanes.append(lane)
+            self._lanes.setdefault((reader.feed, form.name), []).append(lane)
         del self._waiting[reader]
         lane.add(reader, sink)
         return True

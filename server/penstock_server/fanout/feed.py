@@ -77,6 +77,9 @@ class Feed:
         framing: how they are said.
         batch: the most events in one piece.
         conflate: give only the newest event of each key, of all that a reader has not had.
+
+    Attributes:
+        readers: how many there are; `Delivery` counts them, and lets go of a feed without any.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Feed:
         self.log = log
         self.framing = framing
         self.conflate = conflate
+        self.readers = 0
         self._batch = min(batch, PIECE_EVENTS)
         self._frames = _Latest[int, bytes](PIECE_EVENTS)
         self._pieces = _Latest[int, Piece](_KEPT_PIECES)
