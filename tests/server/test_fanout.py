@@ -253,6 +253,7 @@ def test_a_feed_without_readers_keeps_nothing() -> None:
     assert bench.reader().feed is feed, "others still read it"
     for reader in (other, *bench.delivery.behind):
         bench.delivery.leave(reader)
+    assert feed._frames.get(1) is None, "at once, whoever still refers to it"
     gone = weakref.ref(feed)
     del feed, one, other, reader
     gc.collect()

@@ -113,6 +113,7 @@ class Delivery:
         feed.readers -= 1
         if not feed.readers:  # what it keeps is for readers; a server may have thousands of topics
             del self._feeds[feed.framing, feed.conflate]
+            feed.forget()
         self._moved()
 
     def board(self, reader: Reader, form: Form, sink: Sink) -> bool:

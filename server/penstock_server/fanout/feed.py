@@ -52,6 +52,11 @@ class _Latest(Generic[K, V]):
         kept = self._values.get(key)
         return None if kept is None else kept[0]
 
+    def clear(self) -> None:
+        """Let go of all of them."""
+        self._values.clear()
+        self._size = 0
+
     def put(self, key: K, value: V, size: int) -> None:
         """Keep a value of `size` bytes, in place of another under that key."""
         replaced = self._values.pop(key, None)
@@ -117,6 +122,11 @@ class Feed:
         piece = self._frame(after, events)
         self._pieces.put(after, piece, len(piece.joined))
         return piece
+
+    def forget(self) -> None:
+        """Let go of what is kept. Who has read it may wait long for the garbage collection."""
+        self._frames.clear()
+        self._pieces.clear()
 
     def said(self, message: ServerMessage, upto: int) -> Piece:
         """A message as a piece."""
