@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -84,6 +84,14 @@ class Connection:
         """Note that the peer has taken a part of the write that is under way."""
         if self.writing_since != inf:
             self.writing_since = trio.current_time()
+
+    async def noting(self, write: Awaitable[None]) -> None:
+        """Await a write, so that it shows for how long its peer has taken nothing."""
+        self.writing_since = trio.current_time()
+        try:
+            await write
+        finally:
+            self.writing_since = inf
 
     def leave_all(self) -> None:
         """Stop reading every topic."""

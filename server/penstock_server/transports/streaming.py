@@ -157,7 +157,7 @@ class _Stream:
             await self._say_why(connection.ending)
             return False
         if self._direct is not None and not self._direct.is_clear:
-            await self._flush(self._direct)
+            await connection.noting(self._direct.flush())
             return True
         before = reader.position
         piece = reader.next()
@@ -218,14 +218,8 @@ class _Stream:
         connection = self._connection
         write_chunk = self._write_chunk if len(piece.joined) <= _WRITE_BYTES else None
         data = self._body.encode(piece) if write_chunk is None else self._body.chunk(piece)
-        try:
-            connection.writing_since = trio.current_time()
-            if write_chunk is not None:
-                await write_chunk(data)
-            else:
-                await self._send_slices(data)
-        finally:
-            connection.writing_since = inf
+        send = self._send_slices if write_chunk is None else write_chunk
+        await connection.noting(send(data))
         connection.due = trio.current_time() + self._hub.timing.keepalive
         age = self._reader.delivery.lag(self._reader, before) if piece.events else None
         self._hub.connections.count(connection.transport, piece, len(data), age)
@@ -236,13 +230,6 @@ class _Stream:
             self._connection.progressed()
             part = data[start : start + _WRITE_BYTES] if len(data) > _WRITE_BYTES else data
             await self._send({"type": "http.response.body", "body": part, "more_body": True})
-
-    async def _flush(self, direct: DirectSocket) -> None:
-        self._connection.writing_since = trio.current_time()
-        try:
-            await direct.flush()
-        finally:
-            self._connection.writing_since = inf
 
     # As a lane's sink
 

@@ -12,7 +12,6 @@ import logging
 import secrets
 from collections.abc import Callable
 from functools import partial
-from math import inf
 from typing import Any
 
 import trio
@@ -37,7 +36,6 @@ from ..fanout import PIECE_BYTES, Lane, Piece, Reader
 from ..grants import UNRESTRICTED, Grant
 from ..hub import Hub
 from ..hypercorn_guard import (
-    DirectSocket,
     GuardedWebSocket,
     abort_soon,
     direct_socket_of,
@@ -199,7 +197,7 @@ class _Session:
         if self._direct is not None and self._direct.has_ended:
             self._direct = None  # it will never be clear; what is still said is dropped
         if self._direct is not None and not self._direct.is_clear:
-            await self._flush(self._direct)
+            await connection.noting(self._direct.flush())
         elif await self._write_what_is_there():
             pass
         elif self._hub.farewell:
@@ -251,14 +249,8 @@ class _Session:
             await self._send_frame(self._codec.array(messages))
 
     async def _send_frame(self, frame: bytes) -> None:
-        self.connection.writing_since = trio.current_time()
-        try:
-            if self._codec.binary:
-                await self._send({"type": "websocket.send", "bytes": frame})
-            else:
-                await self._send({"type": "websocket.send", "text": frame.decode()})
-        finally:
-            self.connection.writing_since = inf
+        payload = {"bytes": frame} if self._codec.binary else {"text": frame.decode()}
+        await self.connection.noting(self._send({"type": "websocket.send", **payload}))
 
     # Lanes
 
@@ -276,13 +268,6 @@ class _Session:
             reader.delivery.alight(reader)
             self._ready[name] = None
         self.connection.wake.set()
-
-    async def _flush(self, direct: DirectSocket) -> None:
-        self.connection.writing_since = trio.current_time()
-        try:
-            await direct.flush()
-        finally:
-            self.connection.writing_since = inf
 
     @property
     def send(self) -> Callable[[bytes], int]:
