@@ -4,15 +4,20 @@
     curl -N http://127.0.0.1:8000/topics/cpu
 
 or, the same under plain Hypercorn:  hypercorn -k trio examples.machine:server
+
+Open http://127.0.0.1:8000/machine, in several tabs as well: they share one connection. The charts
+are full at once, for the topics retain what was before.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
+from quart import Response
 
 from penstock import Stream, every
 from penstock_server import Server
@@ -108,3 +113,12 @@ def as_rates(pair: Rates) -> dict[str, float]:
         name: round((getattr(pair.now, name) - getattr(pair.before, name)) / seconds, 1)
         for name in ("received", "sent", "disk_read", "disk_written")
     }
+
+
+server.app.static_folder = Path(__file__).parent / "pages"
+
+
+@server.app.get("/machine")
+async def page() -> Response:
+    """The page; Quart serves its folder under /static."""
+    return await server.app.send_static_file("machine.html")

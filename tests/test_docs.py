@@ -22,7 +22,9 @@ from penstock.wire import MSGPACK, CloseCode, ErrorCode, ServerMessage, may_reco
 from penstock_server import Limits, Server, Timing
 
 ROOT = Path(__file__).parent.parent
-PAGES = {page.name: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").iterdir())}
+PAGES = {
+    page.name: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))
+}
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE
@@ -129,6 +131,14 @@ def test_the_table_of_topic_options_is_complete_and_right() -> None:
     assert _table("tuning.md", "topic") == {
         name: _written(default) for name, default in options.items()
     }
+
+
+def test_the_table_of_job_options_is_complete_and_right() -> None:
+    parameters = inspect.signature(Server.job).parameters
+    options = {
+        name: each.default for name, each in parameters.items() if each.kind == each.KEYWORD_ONLY
+    }
+    assert _table("jobs.md", "job") == {name: _written(each) for name, each in options.items()}
 
 
 def _written(value: object) -> str:

@@ -11,6 +11,8 @@ from ._segment import SegmentTask
 from ._spec import Boundary, Node, StepOp, StepSink
 from ._stats import BufferStats, StageStats
 
+_NEAR = 0.9
+
 
 class Measure:
     """Reads the counts of one run, at any time."""
@@ -41,6 +43,9 @@ class Measure:
         return tuple(
             BufferStats(
                 before=self._names[id(task.segment.stages[0])],
+                after=tuple(
+                    self._names[id(feed.stages[-1])] for feed in self._plan.upstream(task.segment)
+                ),
                 capacity=inlet.capacity,
                 held=len(inlet),
                 peak=inlet.peak,
@@ -54,7 +59,11 @@ class Measure:
         )
 
     def bottleneck(self, started: float) -> str | None:
-        """The busiest stage, which is in the task that waits least for its neighbours."""
+        """The busiest stage, which is in the task that waits least for its neighbours.
+
+        A source that waits for its time or for a network looks busy all the while: it is named only
+        where no other task comes near.
+        """
         stages = self.stages(started)
         if not any(stage.items_out or stage.items_in for stage in stages):
             return None
@@ -65,7 +74,16 @@ class Measure:
             if isinstance(node.op, Boundary)
         }
         working = [stage for stage in stages if stage.name not in channels]
-        return max(working or stages, key=lambda stage: stage.busy).name
+        busiest = max(working or stages, key=lambda stage: stage.busy)
+        if self._tasks[busiest.task].inlet is None:
+            near = _NEAR * busiest.busy
+            rivals = [each for each in working if each.task != busiest.task and each.busy >= near]
+            busiest = max(
+                (each for each in rivals if self._tasks[each.task].inlet is not None),
+                key=lambda stage: stage.busy,
+                default=busiest,
+            )
+        return busiest.name
 
     def _stage(self, number: int, task: SegmentTask, node: Node, started: float) -> StageStats:
         probe = self._probes[id(node)]

@@ -47,6 +47,7 @@ class BufferStats:
 
     Attributes:
         before: the stage that reads from it.
+        after: the stages that send into it; several where streams are merged.
         capacity, held, peak: items: the bound, right now, and the most so far.
         passed: items that went in.
         dropped: items thrown away by its overflow policy.
@@ -55,6 +56,7 @@ class BufferStats:
     """
 
     before: str
+    after: tuple[str, ...]
     capacity: int
     held: int
     peak: int
@@ -73,7 +75,8 @@ class RunStats:
         outcome: ``running``, or how it ended.
         stages: in the order of the data.
         buffers: in the order of the data.
-        bottleneck: the stage whose task waits least for its neighbours; None before anything ran.
+        bottleneck: the stage whose task waits least for its neighbours (a source only where no
+            other comes near it); None before anything ran.
     """
 
     seconds: float

@@ -1,13 +1,15 @@
-"""The command line: ``penstock run | check | graph | tail``, and what other packages add."""
+"""The command line: penstock's own commands, and what other packages add."""
 
 from __future__ import annotations
 
 import click
 
 from penstock import __version__
+from penstock._commands.chat import chat
 from penstock._commands.check import check
 from penstock._commands.graph import graph
 from penstock._commands.plugins import CommandLine
+from penstock._commands.publish import publish
 from penstock._commands.run import run
 from penstock._commands.tail import tail
 
@@ -33,10 +35,12 @@ def main() -> None:
       penstock graph pipelines.py --format text
       penstock serve examples/machine.py
       penstock tail http://127.0.0.1:8000/topics/cpu --count 5
+      penstock publish http://127.0.0.1:8000/topics/news '"hello"'
+      penstock chat http://127.0.0.1:8000
     """
 
 
-for _command in (run, check, graph, tail):
+for _command in (run, check, graph, tail, publish, chat):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -14,13 +14,17 @@ The layers, low to high::
     fanout                         one log to many connections
     options, reading               what a topic can be told; a topic as a stream
     topics, templates, catalogue   a log and what feeds it; families of them; finding them
+    jobs                           a pipeline per request, and its runs
+    compat                         chat models, and how clients of other APIs talk to them
     declaring, supervisor          a name and options, checked; a pipeline that keeps running
     lifecycle                      pipelines start and end in order; idle topics are dropped
     hub, publishing, stats         a running server, its publications, what it says of itself
     transports                     SSE, NDJSON, MessagePack, long poll, WebSocket, POST
     access_log, metrics, asyncapi  a line for each answer; Prometheus; the topics described
     admission, guarded_routes      who is let in, to what
-    operations                     the routes of those two
+    job_routes, compat_routes      the requests under /jobs; those of other APIs
+    operations, web_files          the routes of those two; the console, ``client.js``
+    watching                       ``/stats`` as a stream
     lifespan                       all of it started, and ended, in order
     app                            the ASGI application: wires it all; Quart beside it
     server, commands               what users declare; ``penstock serve``
@@ -31,8 +35,10 @@ Importing this package imports no web stack.
 """
 
 from .auth import JWT, ApiKeys
+from .compat import ChatModel
 from .encoding import Event
 from .grants import Grant
+from .jobs import Job
 from .server import Server
 from .settings import Limits, Timing
 from .templates import TooManyTopics
@@ -41,8 +47,10 @@ from .topics import Topic
 __all__ = [
     "JWT",
     "ApiKeys",
+    "ChatModel",
     "Event",
     "Grant",
+    "Job",
     "Limits",
     "Server",
     "Timing",

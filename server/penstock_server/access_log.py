@@ -58,6 +58,7 @@ def stream_ended(
     *,
     status: int = 200,
     ending: str = "",
+    method: str = "GET",
 ) -> None:
     """Note a stream or a WebSocket that is over.
 
@@ -68,20 +69,22 @@ def stream_ended(
         path: of the request, without the query.
         status: the answer's; 101 (or 200 over HTTP/2) for a WebSocket.
         ending: why it ended, where it is known: a close code, ``stalled``, ``end`` and so on.
+        method: of the request.
     """
     if not is_on():
         return
     path = path[:_MAX_PATH]
     seconds = trio.current_time() - connection.opened
     _logger.info(
-        "GET %s %d %s %.3f s%s",
+        "%s %s %d %s %.3f s%s",
+        method,
         path,
         status,
         connection.transport,
         seconds,
         f" ({ending})" if ending else "",
         extra={
-            "method": "GET",
+            "method": method,
             "path": path,
             "status": status,
             "transport": connection.transport,

@@ -13,23 +13,24 @@ from itertools import compress
 from math import ceil
 from typing import Any
 
-from quart import Response, request
 from quart_trio import QuartTrio
 
 from .access_log import Answer
 from .admission import Admission
+from .compat_routes import CompatRoutes
 from .connection_limits import limit_connections
 from .grants import Grant
 from .guarded_routes import current_grant, guard_routes
 from .hub import Hub
 from .hypercorn_guard import context_of
+from .job_routes import JobRoutes
 from .lifespan import Lifespan
 from .operations import add_operations
-from .pages import index_page
 from .resources import Resources
 from .stats import server_stats, template_list, topic_list, topic_states
 from .templates import RETRY_AFTER, TooManyTopics
 from .topics import Topic
+from .transports.asking import format_of
 from .transports.http import (
     ClientGone,
     Headers,
@@ -42,10 +43,11 @@ from .transports.http import (
     respond_problem,
 )
 from .transports.longpoll import page_topic
-from .transports.negotiation import NotAcceptable, choose
 from .transports.publish import publish_to_topic
 from .transports.streaming import stream_topic
 from .transports.websocket import refuse_websocket, serve_websocket
+from .watching import Watching, stream_wanted
+from .web_files import add_web_files
 
 logger = logging.getLogger("penstock.server")
 
@@ -70,7 +72,10 @@ class Application:
         self._hub = hub
         self._quart = quart
         self._admission = admission
-        self._lifespan = Lifespan(hub, quart, admission, resources)
+        self._jobs = JobRoutes(hub, admission)
+        self._compat = CompatRoutes(hub, admission)
+        self._watching = Watching(hub, admission)
+        self._lifespan = Lifespan(hub, quart, admission, resources, self._watching)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -80,6 +85,16 @@ class Application:
         self._follow_shutdown(send)
         if scope["type"] == "websocket" and scope["path"] == "/ws":
             await self._websocket(scope, receive, send)
+            return
+        watch = stream_wanted(scope, receive)
+        if watch is not None:
+            await self._watching.answer(*watch, send)
+            return
+        if scope["type"] == "http" and self._jobs.serves(scope["path"]):
+            await self._jobs.serve(Request(scope, receive), send)
+            return
+        if scope["type"] == "http" and self._compat.serves(scope["path"]):
+            await self._compat.serve(Request(scope, receive), send)
             return
         match = _TOPIC_PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if match is None:
@@ -153,12 +168,7 @@ class Application:
         return grant
 
     async def _read(self, topic: Any, request: Request, send: Send, cors: Headers) -> None:
-        try:
-            format_ = choose(request.header("accept"), request.query("format"))
-        except NotAcceptable as fault:
-            status = 400 if request.query("format") is not None else 406
-            title = "Bad Parameter" if status == 400 else "Not Acceptable"
-            raise Problem(status, title, f"{str(fault)[0].upper()}{str(fault)[1:]}.") from fault
+        format_ = format_of(request)
         if format_ == "json":
             with topic.held():
                 await page_topic(self._hub, topic, request, Answer(request.scope, send), cors)
@@ -176,15 +186,11 @@ class Application:
 
 
 def add_routes(quart: QuartTrio, hub: Hub, admission: Admission, title: str) -> None:
-    """The routes that are Quart's: the index page, the lists, and the health checks.
+    """The routes that are Quart's: the lists, the health checks, the operations, the web files.
 
     Each endpoint's name begins with ``penstock_``: `guard_routes` asks for the rights.
     """
     guard_routes(quart, admission)
-
-    async def index() -> Response:
-        page = index_page(title, topic_list(hub), request.host_url.rstrip("/"))
-        return Response(page, content_type="text/html; charset=utf-8")
 
     async def topics() -> Any:
         def permitted(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -210,9 +216,9 @@ def add_routes(quart: QuartTrio, hub: Hub, admission: Admission, title: str) -> 
             answer["topics"] = topic_states(hub)
         return answer, 200 if hub.ready else 503
 
-    quart.add_url_rule("/", "penstock_index", index)
     quart.add_url_rule("/topics", "penstock_topics", topics)
     quart.add_url_rule("/stats", "penstock_stats", stats)
     quart.add_url_rule("/health/live", "penstock_live", live)
     quart.add_url_rule("/health/ready", "penstock_ready", ready)
     add_operations(quart, hub, title)
+    add_web_files(quart)

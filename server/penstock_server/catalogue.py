@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .jobs import Job
 from .templates import Template
 from .topics import Topic
 
@@ -15,12 +16,14 @@ class Catalogue:
     Attributes:
         topics: every topic that there is right now, by name; those declared come first.
         templates: the templates by name, in the order they were declared.
+        jobs: the jobs by name, likewise.
         made: told of each new instance.
     """
 
     def __init__(self) -> None:
         self.topics: dict[str, Topic[Any]] = {}
         self.templates: dict[str, Template[Any]] = {}
+        self.jobs: dict[str, Job[Any]] = {}
         self.made: Callable[[Topic[Any]], None] = _ignore
 
     def find(self, name: str) -> Topic[Any] | None:

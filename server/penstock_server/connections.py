@@ -53,6 +53,7 @@ class Connection:
         grant: what its client may do.
         ending: set, with `wake`, to end it; its transport then tells the client, and closes.
         ends_at: when it is so old that it ends, on Trio's clock.
+        is_traffic: whether it counts as the server's traffic; who only watches it does not.
         stall_timeout: seconds for which its peer may accept nothing.
         writing_since: when the write began that is under way, or its peer took a part of it last;
             infinity where there is none.
@@ -69,6 +70,7 @@ class Connection:
     grant: Grant = UNRESTRICTED
     ending: Ending | None = None
     ends_at: float = inf
+    is_traffic: bool = True
     stall_timeout: float = inf
     writing_since: float = inf
     abort: Callable[[], object] = _no_way
@@ -134,7 +136,8 @@ class Connections:
             spread = random.uniform(0.9, 1.1)  # noqa: S311 - a wait, no secret
             connection.ends_at = connection.opened + self.timing.max_connection_age * spread
         self._all.add(connection)
-        self._counters.connected[connection.transport] += 1
+        if connection.is_traffic:
+            self._counters.connected[connection.transport] += 1
 
         return partial(self._close, connection)
 
@@ -162,7 +165,7 @@ class Connections:
         """Let a connection read a topic, until ``connection.leave[topic.name]`` is called."""
         delivery = topic.delivery
         delivery.on_due = self._waker.due
-        delivery.on_delivered = self._count_lane
+        delivery.on_delivered = self._count_lane if connection.is_traffic else None
         give_up = partial(self.end, connection, "slow")
         reader = delivery.join(framing, start, slow=slow, wake=wake, give_up=give_up)
         self._deliveries[delivery] = self._deliveries.get(delivery, 0) + 1

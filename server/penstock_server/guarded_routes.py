@@ -17,7 +17,16 @@ from .transports.http import Problem, Scope
 OWN = "penstock_"
 """How the endpoint of each of the server's own routes begins."""
 
-_OPEN = frozenset({"penstock_live", "penstock_ready", "penstock_client"})
+_OPEN = frozenset(
+    {
+        "penstock_live",
+        "penstock_ready",
+        "penstock_index",
+        "penstock_console",
+        "penstock_client",
+        "penstock_client_types",
+    }
+)
 _FOR_ANY_TOKEN = frozenset({"penstock_topics", "penstock_asyncapi"})
 _GRANT = "penstock.grant"
 

@@ -24,6 +24,7 @@ from .connections import Connection, Connections, Ending
 from .counters import Counters
 from .grants import Grant
 from .idempotency import IdempotencyKeys
+from .jobs import Jobs
 from .lifecycle import Lifecycle
 from .log import Start, resolve
 from .loop_delay import LoopDelay
@@ -42,8 +43,10 @@ class Hub:
         clock: seconds since 1970, for when rights expire.
 
     Attributes:
+        title: what it is called, for people.
         counters: what was delivered, refused and cut off; the transports count here.
         loop_delay: how late the event loop is.
+        jobs: the jobs, and their runs.
         rates: how fast each client may publish.
         idempotency: the keys of publications that were stored.
         direct: whether events may be written straight to sockets.
@@ -63,9 +66,11 @@ class Hub:
     ) -> None:
         self.catalogue = catalogue
         self.topics = catalogue.topics
+        self.title = "penstock"
         self.lifecycle = Lifecycle(catalogue)
         self.lifecycle.dropped = self._remember
         self.supervisors = self.lifecycle.supervisors
+        self.jobs = Jobs(catalogue.jobs, limits)
         self.limits = limits
         self.timing = timing
         self.auth = auth
@@ -142,6 +147,7 @@ class Hub:
                 nursery.start_soon(self.loop_delay.run)
                 nursery.start_soon(self._drain_when_asked)
                 await nursery.start(self.lifecycle.run)
+                await nursery.start(self.jobs.run)
                 self.running = True
                 task_status.started()
         finally:
@@ -197,7 +203,9 @@ class Hub:
         grace = self.timing.grace
         logger.info("draining: %d connections, at most %.0f s", len(self.connections), grace)
         deadline = trio.current_time() + grace
-        await self.lifecycle.stop(grace / 2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.lifecycle.stop, grace / 2)
+            nursery.start_soon(self.jobs.stop, grace / 2)
         self.farewell = True
         self._producers_ended.set()
         self.connections.wake_all()

@@ -40,6 +40,12 @@ class Lifecycle:
         self.dropped: Callable[[Topic[Any]], None] | None = None
         catalogue.made = self.add
 
+    def declared(self, topic: Topic[Any]) -> None:
+        """Take over a topic that was declared late, but before `run`; a template is none."""
+        if topic.name in self._catalogue.topics:
+            self.supervisors[topic.name] = supervisor = Supervisor(topic)
+            self._to_start.append(supervisor)
+
     def add(self, topic: Topic[Any]) -> None:
         """Take over a topic that was just made; its pipeline starts at once where `run` runs."""
         supervisor = self.supervisors[topic.name] = Supervisor(topic)

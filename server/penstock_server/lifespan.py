@@ -17,6 +17,7 @@ from .admission import Admission
 from .hub import Hub
 from .resources import Resources
 from .transports.http import Receive, Scope, Send
+from .watching import Watching
 from .workers import SEVERAL_WORKERS, workers_of
 
 logger = logging.getLogger("penstock.server")
@@ -30,13 +31,22 @@ class Lifespan:
         inner: the application whose own lifespan lies within ours.
         admission: what is to be kept up to date of who is let in.
         resources: what the pipelines share.
+        watching: what tells of the hub.
     """
 
-    def __init__(self, hub: Hub, inner: Any, admission: Admission, resources: Resources) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        inner: Any,
+        admission: Admission,
+        resources: Resources,
+        watching: Watching,
+    ) -> None:
         self._hub = hub
         self._inner = inner
         self._admission = admission
         self._resources = resources
+        self._watching = watching
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the lifespan scope. Cancelled, everything is cancelled with its cleanup."""
@@ -83,6 +93,7 @@ class Lifespan:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hub.run)
             nursery.start_soon(self._admission.run)
+            nursery.start_soon(self._watching.run)
             await self._inner(scope, receive_after_drain, send_what_is_not_last)
             nursery.cancel_scope.cancel("the server has shut down")
         return over

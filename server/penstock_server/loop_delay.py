@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 import trio
@@ -21,10 +22,12 @@ class LoopDelay:
 
     Attributes:
         histogram: how late it was woken, in seconds.
+        recent: how late it was each time in the last second.
     """
 
     def __init__(self, period: float = _PERIOD) -> None:
         self.histogram = Histogram(DELAY_BOUNDS)
+        self.recent: deque[float] = deque(maxlen=max(1, round(1 / period)))
         self._period = period
 
     async def run(self) -> None:
@@ -32,4 +35,6 @@ class LoopDelay:
         while True:
             due = trio.current_time() + self._period
             await trio.sleep_until(due)
-            self.histogram.observe(trio.current_time() - due)
+            delay = trio.current_time() - due
+            self.histogram.observe(delay)
+            self.recent.append(delay)

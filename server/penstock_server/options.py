@@ -39,21 +39,24 @@ class TopicOptions:
     idle: float = 60.0
     max_instances: int = 1000
 
-    def checked(self, name: str, where: ps.Location | None) -> TopicOptions:
-        """Itself, once every option makes sense. Raises `PipelineError`, naming the option."""
-        refuse = partial(ps.PipelineError, f"topic {name!r}", where=where)
+    def checked(self, stage: str, where: ps.Location | None) -> TopicOptions:
+        """Itself, once every option makes sense. Raises `PipelineError`, naming the option.
+
+        `stage` is what errors call it (``topic 'cpu'``).
+        """
+        refuse = partial(ps.PipelineError, stage, where=where)
         for option, value in self._whole_numbers():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise refuse(f"{option} must be a whole number of at least 1, got {value!r}")
         for option, value, zero, unset in self._seconds():
-            if not (value is None and unset) and not _is_time(value, zero=zero):
+            if not (value is None and unset) and not is_time(value, zero=zero):
                 wanted = "not negative" if zero else "above 0"
                 raise refuse(f"{option} must be a number of seconds {wanted}, got {value!r}")
         for option, value, choices in self._choices():
             if not isinstance(value, str) or value not in choices:
                 raise refuse(f"{option} must be {_either(choices)}, got {value!r}")
         if self.accepts is not None:
-            check_accepts(name, self.accepts, where)
+            check_accepts(stage, self.accepts, where)
         problem = self._wrong_key()
         if problem is not None:
             raise refuse(problem)
@@ -96,7 +99,8 @@ class TopicOptions:
         return None
 
 
-def _is_time(value: Any, *, zero: bool) -> bool:
+def is_time(value: Any, *, zero: bool) -> bool:
+    """Whether this is a number of seconds above 0; with `zero`, 0 is one, too."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and (value > 0 or (zero and value == 0))
 

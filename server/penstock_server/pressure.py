@@ -65,7 +65,7 @@ class Pressure:
         while True:
             first = self._log.first_after(events)
             if first > self._log.bounds().last + 1:
-                raise TooMany
+                raise TooMany("more at once than the log may hold; raise retain or retain_bytes")
             slowest = self._delivery.slowest()
             if slowest is None or slowest >= first - 1:
                 return self._log.append(events)

@@ -20,13 +20,13 @@ def _schema_of_object(kind: type) -> dict[str, Any]:
     raise NotImplementedError(kind)  # msgspec then says that it doesn't know the type
 
 
-def check_accepts(name: str, accepts: Any, where: ps.Location | None) -> None:
+def check_accepts(stage: str, accepts: Any, where: ps.Location | None) -> None:
     """Raise `PipelineError` for a type that publications can't be checked against."""
     try:
         json_schema(accepts)
     except (TypeError, ValueError) as error:
         raise ps.PipelineError(
-            f"topic {name!r}",
+            stage,
             f"accepts must be a dataclass, a TypedDict, a msgspec Struct or a built-in type that"
             f" JSON can hold: {error}",
             where,

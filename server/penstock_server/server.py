@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import trio
@@ -13,9 +14,11 @@ import penstock as ps
 from penstock import caller_location
 
 from .catalogue import Catalogue
-from .declaring import declare
+from .compat import ChatModel, ChatOptions
+from .declaring import declare, declare_chat_model, declare_job
 from .encoding import Encoding
 from .fanout import Slow
+from .jobs import JOB_RETENTION, Job, JobOptions
 from .keys import Key
 from .options import StartMode, TopicOptions
 from .origins import parse_origins
@@ -37,13 +40,15 @@ logger = logging.getLogger("penstock.server")
 
 _RETAIN = Retention()
 _DEFAULT = TopicOptions()
+_JOB = JobOptions()
+_CHAT = ChatOptions()
 
 
 class Server:
     """Topics, and the ASGI application that serves them: ``penstock serve FILE``.
 
     Args:
-        title: shown on the index page.
+        title: shown by the console.
         cors: origins of web pages that may read and publish, besides the server's own
             (``https://app.example.com``); ``"*"`` for every page there is.
         auth: who may do what (`JWT`, `ApiKeys`); None lets everybody do everything.
@@ -207,10 +212,143 @@ class Server:
             max_instances=max_instances,
         )
         where = caller_location()
-        if self._hub is not None:
-            problem = "topics are declared before the server is served"
-            raise ps.PipelineError(f"topic {name!r}", problem, where)
-        return declare(self._catalogue, name, options, where)
+        self._require_not_running(f"topic {name!r}", where)
+        topic = declare(self._catalogue, name, options, where)
+        if self._hub is not None:  # `app` was used before
+            self._hub.lifecycle.declared(topic)
+        return topic
+
+    @overload
+    def job(
+        self,
+        name: str,
+        *,
+        accepts: type[T],
+        detach: float | None = ...,
+        keep: float = ...,
+        max_running: int = ...,
+        retain: int = ...,
+        retain_bytes: int = ...,
+        slow: Slow = ...,
+        max_lag: int = ...,
+        stall_timeout: float | None = ...,
+        batch: int = ...,
+        encoding: Encoding = ...,
+    ) -> Job[T]: ...
+
+    @overload
+    def job(
+        self,
+        name: str,
+        *,
+        accepts: None = None,
+        detach: float | None = ...,
+        keep: float = ...,
+        max_running: int = ...,
+        retain: int = ...,
+        retain_bytes: int = ...,
+        slow: Slow = ...,
+        max_lag: int = ...,
+        stall_timeout: float | None = ...,
+        batch: int = ...,
+        encoding: Encoding = ...,
+    ) -> Job[Any]: ...
+
+    def job(
+        self,
+        name: str,
+        *,
+        accepts: Any = None,
+        detach: float | None = _JOB.detach,
+        keep: float = _JOB.keep,
+        max_running: int = _JOB.max_running,
+        retain: int = JOB_RETENTION.events,
+        retain_bytes: int = JOB_RETENTION.bytes,
+        slow: Slow = _JOB.log.slow,
+        max_lag: int = _JOB.log.max_lag,
+        stall_timeout: float | None = None,
+        batch: int = _JOB.log.batch,
+        encoding: Encoding = "json",
+    ) -> Job[Any]:
+        """Declare a job: a pipeline of its own for each request, with a log of its own.
+
+        It decorates the function that gives the stream of a run. That is called with the request's
+        body, or with nothing where it takes nothing; what it yields is what the client gets. The
+        log's other options are those of a topic, see `topic`.
+
+        Args:
+            name: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+            accepts: the type of the body; None for any value, or none at all.
+            detach: seconds for which a run goes on without a reader; 0 cancels it when its last
+                reader goes, None never does.
+            keep: seconds for which a finished run can still be read.
+            max_running: the most runs at a time; one more is refused with 429.
+            slow: ``"block"``, unlike for a topic: the pipeline waits for who reads it.
+
+        Raises `PipelineError` for a name that is wrong or taken, or an option that is wrong.
+        """
+        log = TopicOptions(
+            accepts=accepts,
+            encoding=encoding,
+            retention=Retention(retain, retain_bytes),
+            slow=slow,
+            max_lag=max_lag,
+            stall_timeout=stall_timeout,
+            batch=batch,
+        )
+        options = JobOptions(log, inf if detach is None else detach, keep, max_running)
+        where = caller_location()
+        self._require_not_running(f"job {name!r}", where)
+        return declare_job(self._catalogue, name, options, where)
+
+    def chat_model(
+        self,
+        name: str,
+        *,
+        detach: float | None = _CHAT.detach,
+        keep: float = _CHAT.keep,
+        max_running: int = _CHAT.max_running,
+        max_deltas: int = _CHAT.max_deltas,
+        max_bytes: int = _CHAT.max_bytes,
+        stall_timeout: float | None = None,
+    ) -> ChatModel:
+        """Declare a model to chat with: for clients of OpenAI's API, of the UI message stream, and
+        as a job.
+
+        It decorates the function that answers: called with the messages (of type
+        ``penstock.wire.ChatMessage``) and the request's other fields, or with the messages alone,
+        it gives a Stream of str or of ``penstock.wire.ChatDelta``. `penstock.net.openai_chat` gives
+        such a function, for a model that is elsewhere.
+
+        Args:
+            name: the model's name, 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+            detach: seconds for which an answer goes on without a reader; 0 cancels it when its last
+                reader goes, None never does.
+            keep: seconds for which a finished answer can still be read.
+            max_running: the most answers at a time; one more is refused with 429.
+            max_deltas: the most pieces of an answer, all of which are kept; a longer one ends there
+                with the finish reason ``length``.
+            max_bytes: the most bytes of text, reasoning and tool calls in an answer, likewise.
+            stall_timeout: as a topic's.
+
+        Raises `PipelineError` for a name that is wrong or taken, or an option that is wrong.
+        """
+        options = ChatOptions(
+            detach=inf if detach is None else detach,
+            keep=keep,
+            max_running=max_running,
+            stall_timeout=stall_timeout,
+            max_deltas=max_deltas,
+            max_bytes=max_bytes,
+        )
+        where = caller_location()
+        self._require_not_running(f"chat model {name!r}", where)
+        return declare_chat_model(self._catalogue, name, options, where)
+
+    def _require_not_running(self, stage: str, where: ps.Location | None) -> None:
+        if self._hub is not None and self._hub.running:
+            problem = "topics and jobs are declared before the server is served"
+            raise ps.PipelineError(stage, problem, where)
 
     def lifespan(self, function: ResourcesFunction) -> ResourcesFunction:
         """Decorate an async generator function, or one that gives an async context manager.
@@ -226,14 +364,23 @@ class Server:
     def named_pipelines(self) -> Iterable[tuple[str, Callable[[], ps.Stream[Any]]]]:
         """The name of each topic that has a pipeline, and what builds it without running it.
 
-        The topics of templates are not among them: nobody knows their values yet.
+        The topics of templates are not among them: nobody knows their values yet. Nor are jobs, but
+        for those without a function, which can't be built.
         """
-        return [(name, topic.build) for name, topic in self.topics.items() if topic.source]
+        return [
+            *((name, topic.build) for name, topic in self.topics.items() if topic.source),
+            *((name, job.refuse) for name, job in self.jobs.items() if not job.is_declared),
+        ]
 
     @property
     def topics(self) -> dict[str, Topic[Any]]:
         """The topics that there are by name, with those of templates that are in use; a copy."""
         return dict(self._catalogue.topics)
+
+    @property
+    def jobs(self) -> dict[str, Job[Any]]:
+        """The jobs by name; a copy."""
+        return dict(self._catalogue.jobs)
 
     # For serving
 
@@ -244,6 +391,7 @@ class Server:
             from .hub import Hub
 
             self._hub = Hub(self._catalogue, self.limits, self.timing, self.auth)
+            self._hub.title = self.title
             self._hub.direct = self.direct
             self._hub.websocket_compression = self.websocket_compression
         return self._hub

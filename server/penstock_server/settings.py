@@ -25,6 +25,8 @@ class Limits:
         publish_burst: publications that may come at once before the rate holds.
         idempotency_keys: keys of publications that are remembered at a time, of all topics.
         publish_wait: seconds that a publication waits for room in a topic with ``slow="block"``.
+        max_jobs_running: runs of jobs at a time, of all jobs and clients together.
+        kept_jobs_bytes: the most bytes of finished jobs that are kept; then the oldest go.
         header_timeout: seconds for a whole request head to come in.
         body_timeout: seconds for a whole publication body to come in.
     """
@@ -37,6 +39,8 @@ class Limits:
     publish_burst: int = 100_000
     idempotency_keys: int = 100_000
     publish_wait: float = 5.0
+    max_jobs_running: int = 1_000
+    kept_jobs_bytes: int = 256 * MIB
     header_timeout: float = 10.0
     body_timeout: float = 30.0
 
@@ -48,6 +52,8 @@ class Limits:
             "max_subscriptions",
             "publish_burst",
             "idempotency_keys",
+            "max_jobs_running",
+            "kept_jobs_bytes",
         ):
             _require(self, option, "a whole number of at least 1", whole=True)
         _require(self, "publish_rate", "a number of publications a second above 0")

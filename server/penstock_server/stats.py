@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -14,6 +15,7 @@ import penstock as ps
 from .connections import Connection
 from .counters import Histogram
 from .hub import Hub
+from .jobs import JobRun
 from .process import process_stats
 
 
@@ -49,23 +51,32 @@ def template_list(hub: Hub) -> list[dict[str, Any]]:
     ]
 
 
-def server_stats(hub: Hub) -> dict[str, Any]:
+def server_stats(hub: Hub, most: int | None = None) -> dict[str, Any]:
     """The whole server: pipelines with every stage and buffer, topics, connections, counters, the
     event loop and the process. Times in seconds, sizes in bytes, lags of connections in events.
+
+    Of topics there are `most` at the most, those declared first; ``topics_left_out`` is the rest.
     """
     lags = max_lags(hub)
+    topics = dict(islice(hub.topics.items(), most))
     return {
+        "title": hub.title,
+        "version": ps.__version__,
         "uptime": round(uptime(hub), 3),
         "status": hub.status,
         "published": hub.published,
-        "pipelines": {
-            name: _pipeline(hub, name) for name, topic in hub.topics.items() if topic.source
-        },
-        "topics": {name: _topic(hub, name, lags.get(name, 0)) for name in hub.topics},
+        "stored": _stored(hub),
+        "pipelines": {name: _pipeline(hub, name) for name, topic in topics.items() if topic.source},
+        "topics": {name: _topic(hub, name, lags.get(name, 0)) for name in topics},
+        "topics_left_out": len(hub.topics) - len(topics),
+        "jobs": job_stats(hub),
         "connections": _connections(hub),
         "counters": _counters(hub),
         "delivery_lag": _histogram(hub.counters.lag),
-        "loop_delay": _histogram(hub.loop_delay.histogram),
+        "loop_delay": {
+            **_histogram(hub.loop_delay.histogram),
+            "recent": max(hub.loop_delay.recent, default=0.0),
+        },
         "process": _process(),
     }
 
@@ -107,9 +118,49 @@ def _pipeline(hub: Hub, name: str) -> dict[str, Any]:
     }
 
 
+_RUNS_SHOWN = 50
+_OUTCOMES = ("started", "done", "failed", "cancelled")
+
+
+def job_stats(hub: Hub) -> dict[str, Any]:
+    """Every job: how many runs there were and are, and the latest of them."""
+    jobs = hub.jobs
+    return {
+        name: {
+            "running": jobs.running_of(name),
+            "max_running": job.options.max_running,
+            **{each: jobs.counted[name, each] for each in _OUTCOMES},
+            "runs": [_job_run(run) for run in jobs.runs(name, _RUNS_SHOWN)],
+        }
+        for name, job in jobs.declared.items()
+    }
+
+
+def _job_run(run: JobRun) -> dict[str, Any]:
+    pipeline = run.stats()
+    return {
+        "id": run.id,
+        "status": run.status,
+        "seconds": round(min(run.ended, trio.current_time()) - run.started, 3),
+        "cursor": str(run.topic.cursor),
+        "events": run.topic.log.bounds().last,
+        "readers": len(run.topic.audience),
+        "error": None if run.error is None else run.error["detail"],
+        "pipeline": None if pipeline is None else _run(pipeline),
+    }
+
+
+# There may be hundreds of runs; `dataclasses.asdict` takes ten times as long.
+_STAGE = [each.name for each in fields(ps.StageStats) if each.name != "where"]
+_BUFFER = [each.name for each in fields(ps.BufferStats)]
+
+
 def _run(stats: ps.RunStats) -> dict[str, Any]:
     stages = [
-        {**asdict(stage), "where": None if stage.where is None else str(stage.where)}
+        {
+            **{name: getattr(stage, name) for name in _STAGE},
+            "where": None if stage.where is None else str(stage.where),
+        }
         for stage in stats.stages
     ]
     return {
@@ -117,7 +168,7 @@ def _run(stats: ps.RunStats) -> dict[str, Any]:
         "outcome": stats.outcome,
         "bottleneck": stats.bottleneck,
         "stages": stages,
-        "buffers": [asdict(buffer) for buffer in stats.buffers],
+        "buffers": [{name: getattr(each, name) for name in _BUFFER} for each in stats.buffers],
     }
 
 
@@ -132,15 +183,25 @@ def _topic(hub: Hub, name: str, max_lag: int) -> dict[str, Any]:
         "ended": bounds.ended,
         "subscribers": len(topic.audience),
         "max_lag": max_lag,
+        "publishable": topic.publishable,
+        "template": topic.template,
     }
+
+
+def _stored(hub: Hub) -> int:
+    """Events that came into the topics, by pipelines and publications, since the server started."""
+    live = sum(topic.log.bounds().last for topic in hub.topics.values())
+    return live + sum(hub.counters.retired_events.values())
 
 
 def _connections(hub: Hub) -> dict[str, Any]:
     lags: dict[str, list[int]] = {}
-    for connection in hub.connections:
+    counted = [connection for connection in hub.connections if connection.is_traffic]
+    for connection in counted:
         lags.setdefault(connection.transport, []).append(_lag(connection))
     return {
-        "total": len(hub.connections),
+        "total": len(counted),
+        "watching": len(hub.connections) - len(counted),
         "by_transport": {transport: len(each) for transport, each in lags.items()},
         "lag": {transport: _spread(sorted(each)) for transport, each in lags.items()},
     }

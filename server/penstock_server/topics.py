@@ -47,6 +47,7 @@ class Topic(Generic[T]):
         pressure: makes its pipeline wait for them, with ``slow="block"``.
         restarts: how often its pipeline has failed and was started again.
         template: the name of the template that it is an instance of.
+        is_traffic: whether what clients read of it counts as the server's traffic.
         touched: whether it was asked for since this was last set to False.
         used_at: when it was known to be in use last, on Trio's clock.
         successor: gives the instance of this name that there is now, once this one was dropped.
@@ -79,6 +80,7 @@ class Topic(Generic[T]):
         self.pressure = Pressure(self.log, self.delivery) if self.slow == "block" else None
         self.restarts = 0
         self.template: str | None = None
+        self.is_traffic = True
         self.touched = True
         self.used_at = 0.0
         self.successor: Callable[[], Topic[T]] | None = None
@@ -221,16 +223,8 @@ class Topic(Generic[T]):
     def build(self) -> ps.Stream[Any]:
         """Call the pipeline function. Raises `PipelineError` where it doesn't give a Stream."""
         assert self.source is not None, "only a topic with a pipeline is built"
-        given: object = self.source()
-        if isinstance(given, ps.Stream):
-            return cast("ps.Stream[Any]", given)  # type: ignore[redundant-cast]  # pyright differs
-        hint = (
-            "; leave the sink out: the topic is the sink"
-            if isinstance(given, ps.Pipeline)
-            else "; return a Stream such as every(1).map(f)"
-        )
         where = line_of(self.source) or self.where
-        raise ps.PipelineError(f"topic {self.name!r}", f"its function gave {given!r}{hint}", where)
+        return checked_stream(self.source(), "topic", self.name, where)
 
     def into_log(self, stream: ps.Stream[Any]) -> ps.Pipeline[None]:
         """The pipeline that appends what `stream` yields to the log.
@@ -285,6 +279,23 @@ async def _append_when_there_is_room(receive: ps.Receiver[EncodedEvent], topic: 
     """Append what comes as soon as the topic has room. Cancelled, what it holds is lost."""
     async for event in receive:
         await topic.append((event,))
+
+
+def checked_stream(
+    given: object, kind: str, name: str, where: ps.Location | None
+) -> ps.Stream[Any]:
+    """What a function gave, which is to be a Stream. Raises `PipelineError` for anything else.
+
+    `kind` and `name` say whose function it is.
+    """
+    if isinstance(given, ps.Stream):
+        return cast("ps.Stream[Any]", given)  # type: ignore[redundant-cast]  # pyright differs
+    hint = (
+        f"; leave the sink out: the {kind} is the sink"
+        if isinstance(given, ps.Pipeline)
+        else "; return a Stream such as every(1).map(f)"
+    )
+    raise ps.PipelineError(f"{kind} {name!r}", f"its function gave {given!r}{hint}", where)
 
 
 def line_of(function: Any) -> ps.Location | None:

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import pytest
 
+from .browser import browser as browser
+from .browser import page as page
 from .serving import CONFIGS, HYPERCORN, SERVE, Reaper, ServerProcess, serving
 
 StartServer: TypeAlias = Callable[..., ServerProcess]

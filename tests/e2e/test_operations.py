@@ -76,11 +76,8 @@ def test_index(server: ServerProcess) -> None:
     answer = server.get("/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "Test &lt;bench&gt;" in answer.text
-    assert "<bench>" not in answer.text
-    assert f"{server.url}/topics/" in answer.text
-    for topic in ("people", "countdown"):
-        assert topic in answer.text
+    assert "bench" not in answer.text  # it is the same page for everybody; data comes by itself
+    assert server.stats()["title"] == "Test <bench>"
 
 
 def test_unknown_pages(server: ServerProcess) -> None:

@@ -257,9 +257,9 @@ def test_what_a_part_of_penstock_misses_is_installed_by_the_extra_of_that_part(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.delitem(sys.modules, "penstock.net.ndjson", raising=False)
+    monkeypatch.delitem(sys.modules, "penstock.net.http", raising=False)
     with pytest.raises(ConfigError, match=r"; pip install 'penstock\[net\]'$"):
-        load(write("import penstock.net.ndjson\n"))
+        load(write("import penstock.net.http\n"))
 
 
 def test_files_that_are_none(tmp_path: Path, write: Write) -> None:
@@ -326,3 +326,16 @@ def test_a_server_that_can_not_say_what_it_offers(write: Write) -> None:
     path = write("class S:\n    def named_pipelines(self):\n        return 1 / 0\ns = S()\n")
     with pytest.raises(ConfigError, match=r":3: ZeroDivisionError"):
         load(path).topics()
+
+
+PROXY = """
+class Proxy:
+    def __getattr__(self, name):
+        raise RuntimeError("not within a request")
+
+request = Proxy()
+"""
+
+
+def test_an_object_that_answers_for_what_is_not_there_is_left_alone(write: Write) -> None:
+    assert load(write(PROXY)).servers == {}

@@ -130,6 +130,44 @@ async def test_the_bottleneck_is_the_stage_that_works_while_others_wait() -> Non
     assert run.stats().bottleneck == "map(slow)"
 
 
+async def test_a_source_that_waits_for_its_time_hides_no_bottleneck() -> None:
+    enough = trio.Event()
+
+    async def slow(item: int) -> int:
+        await trio.sleep(0.002)
+        if item >= 100:
+            enough.set()
+        return item
+
+    async with ps.every(0.001).map_async(slow, 1).to(ps.drain()).open() as run:
+        await enough.wait()
+        assert run.stats().bottleneck == "map_async(slow)"
+        await run.stop(0)
+
+
+async def test_a_source_that_is_waited_for_sets_the_pace() -> None:
+    enough = trio.Event()
+
+    async def note(item: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if item >= 4:
+            enough.set()
+
+    async with ps.every(0.01).map_async(_same, 1).to(ps.for_each(note)).open() as run:
+        await enough.wait()
+        assert run.stats().bottleneck == "every(0.01)"
+        await run.stop(0)
+
+
+async def test_a_buffer_tells_which_stages_send_into_it() -> None:
+    merged = ps.merge(ps.from_iterable([1]).map(str), ps.from_iterable(["2"]))
+    async with merged.buffer(8).to(ps.for_each(_forget)).open() as run:
+        await run.result()
+    before_merge, before_sink = run.stats().buffers
+    assert (before_merge.before, before_merge.after) == ("merge", ("map(str)", "from_iterable#2"))
+    assert before_sink.after == ("merge",)
+
+
 async def test_a_stage_that_waits_for_items_is_not_busy_meanwhile() -> None:
     send, receive = trio.open_memory_channel[int](1)
     async with ps.from_channel(receive).map_async(_same, 1).to(ps.count()).open() as run:
@@ -146,3 +184,7 @@ async def test_a_stage_that_waits_for_items_is_not_busy_meanwhile() -> None:
 
 async def _same(item: int) -> int:
     return item
+
+
+async def _forget(_item: str) -> None:
+    await trio.lowlevel.checkpoint()

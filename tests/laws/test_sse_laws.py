@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from hypothesis import example, given
@@ -61,6 +62,79 @@ def read(
 
 def one_by_one(stream: bytes) -> list[bytes]:
     return [stream[i : i + 1] for i in range(len(stream))]
+
+
+def by_the_standard(stream: bytes) -> tuple[list[ServerSentEvent], str, int | None, str | None]:
+    """The same, as naive as can be: WHATWG HTML 9.2.5 and 9.2.6, step by step, without bounds."""
+    text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
+    data, event, last_id, retry = "", "", "", None
+    dispatched_id = ""
+    events: list[ServerSentEvent] = []
+    for line in re.split("\r\n|\r|\n", text)[:-1]:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            dispatched_id = last_id
+            if data:
+                events.append(ServerSentEvent(event or "message", data.removesuffix("\n"), last_id))
+            data = event = ""
+        elif field == "data":
+            data += value + "\n"
+        elif field == "event":
+            event = value
+        elif field == "id" and "\0" not in value:
+            last_id = value
+        elif field == "retry" and re.fullmatch("[0-9]+", value):
+            retry = int(value)
+    return events, dispatched_id, retry, None
+
+
+# What servers write, and what comes close to it.
+likely = st.lists(
+    st.sampled_from(
+        [
+            "id: k-1\ndata: 1\n\n",
+            "id: k-2\nevent: tick\ndata: {}\n\n",
+            "data: [DONE]\n\n",
+            "id: k-3\ndata: a\ndata: b\n\n",
+            "id: k-4\ndata: a\nevent: late\n\n",
+            "event: first\nid: k-5\ndata: x\n\n",
+            "retry: 7\nid: k-6\n\n",
+            "id: k-7\nretry: 8\ndata: x\n\n",
+            "id: \ndata: no id\n\n",
+            "id:k-8\ndata:tight\n\n",
+            "id:  k-9\nevent:  wide\ndata:  wide\n\n",
+            "id: k\0\ndata: x\n\n",
+            "id: k-10\nevent: \ndata: \n\n",
+            "id: k-11\n\n",
+            "id: k-12\nid: k-13\ndata: x\n\n",
+            "id: k-14\nevent: a\nevent: b\ndata: x\n\n",
+            "id: é€😀\nevent: é\ndata: €\ufeff\u2028\x85\n\n",
+            ": keepalive\n\n",
+            "data\n\n",
+            "id\n",
+            "\n",
+            "\ufeff",
+        ]
+    )
+    | text,
+    max_size=12,
+).map("".join)
+
+
+@given(
+    likely.flatmap(lambda s: st.sampled_from([s, s.replace("\n", "\r"), s.replace("\n", "\r\n")])),
+    cuts,
+)
+def test_it_reads_as_the_standard_says_however_it_is_cut(stream: str, at: list[int]) -> None:
+    expected = by_the_standard(stream.encode())
+    assert read(split(stream.encode(), at), 100_000) == expected
+    assert read(one_by_one(stream.encode()), 100_000) == expected
+
+
+@given(hostile, cuts)
+def test_it_reads_hostile_streams_as_the_standard_says(stream: bytes, at: list[int]) -> None:
+    assert read(split(stream, at), 100_000) == by_the_standard(stream)
 
 
 @given(st.lists(block, max_size=5), st.sampled_from(["", "keepalive", "a\r\ndata: b"]), cuts)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 import penstock as ps
 from penstock.config import HasPipelines
-from penstock_server import Limits, Server, Timing
+from penstock_server import Limits, Server, Timing, testing
 
 
 @dataclass
@@ -116,11 +117,20 @@ def test_the_hub_knows_the_servers_options() -> None:
     assert (server.hub.direct, server.hub.websocket_compression) == (False, True)
 
 
-async def test_topics_are_declared_before_serving() -> None:
+async def test_topics_are_declared_before_serving(autojump_clock: MockClock) -> None:
     server = Server()
-    _ = server.hub
-    with pytest.raises(ps.PipelineError, match="declared before the server is served"):
-        server.topic("late")
+    assert server.app is not None  # routes of one's own may stand above topics
+
+    @server.topic("late")
+    def late() -> ps.Stream[int]:
+        return ps.from_iterable([1, 2])
+
+    server.topic("late.{part}", accepts=int)
+    async with testing.serve(server) as client, client.stream("late", "earliest") as events:
+        assert [(await anext(events)).data for _ in range(2)] == [1, 2]
+        await client.publish("late.one", 3)
+        with pytest.raises(ps.PipelineError, match="declared before the server is served"):
+            server.topic("too-late")
 
 
 def test_its_pipelines_have_the_topics_names() -> None:

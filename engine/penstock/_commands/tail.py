@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import sys
-from typing import BinaryIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import click
 import trio
 
 from penstock._install_hint import install_hint
-from penstock.wire import JSON
+from penstock.wire import JSON, End
 
 from .failure import Failure, error_line
+
+if TYPE_CHECKING:
+    from penstock.net import Event, Gap, Loss
+
+TOKEN_VARIABLE = "PENSTOCK_TOKEN"  # noqa: S105 - its name
 
 
 @click.command()
 @click.argument("url")
 @click.option("--after", metavar="CURSOR", help="Where to start: a cursor, earliest or latest.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Leave after N events.")
-def tail(url: str, after: str | None, count: int | None) -> None:
-    """Print the events of a topic as they come, a JSON message a line.
+@click.option(
+    "--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, show_envvar=True, help="Who is asking."
+)
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of each request; may be given several times.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["ndjson", "sse", "msgpack"]),
+    default="ndjson",
+    help="What to ask the server for. Event streams of other servers can be read, too.",
+)
+def tail(
+    url: str,
+    after: str | None,
+    count: int | None,
+    token: str | None,
+    headers: tuple[str, ...],
+    format_: Literal["ndjson", "sse", "msgpack"],
+) -> None:
+    """Print the events of a topic, or of a job's run, as they come, a JSON message a line.
 
     Lost connections are taken up again where they broke off; what can't be given any more shows as
     a message of type gap. Ends with the topic's log, or after N events.
@@ -30,11 +61,14 @@ def tail(url: str, after: str | None, count: int | None) -> None:
       penstock tail http://127.0.0.1:8000/topics/cpu --after earliest --count 10 | jq .data
     """
     try:
-        from penstock.net import ndjson, resuming  # httpx is an extra, and slow to import
+        # httpx is an extra, and slow to import.
+        from penstock.net.http import parsed_url
+        from penstock.net.losses import Refused
+        from penstock.net.reading import Reading, read_log
     except ImportError as error:
         raise Failure(error_line(f"tail needs more: {install_hint(error)}")) from error
 
-    def say(loss: resuming.Loss) -> None:
+    def say(loss: Loss) -> None:
         if loss.attempt == 1:
             place = f" after {loss.cursor}" if loss.cursor else ""
             click.echo(f"{url}: {loss.problem}; trying again{place}", err=True)
@@ -42,12 +76,35 @@ def tail(url: str, after: str | None, count: int | None) -> None:
     async def read() -> None:
         printer = _Printer(count)
         with printer.scope:
-            await ndjson.read_topic(printer.write, url, after=after, on_loss=say)
+            reading = Reading(
+                url=parsed_url(url),
+                after=after,
+                headers=_headers(headers, token),
+                format=format_,
+                on_loss=say,
+            )
+            printer.write_end(await read_log(reading, printer.write))
 
     try:
         trio.run(read)
-    except resuming.Refused as refused:
+    except Refused as refused:
         raise Failure(error_line(f"{url}: {refused}")) from refused
+
+
+def _headers(given: Sequence[str], token: str | None) -> dict[str, str]:
+    from penstock.net.http import header_problem
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    for line in given:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Failure(error_line(f"--header {line!r}: write it as 'Name: value'"), exit_code=2)
+        headers[name] = value.strip()
+    for name, value in headers.items():
+        problem = header_problem(name, value)
+        if problem is not None:
+            raise Failure(error_line(f"--header: {problem}"), exit_code=2)
+    return headers
 
 
 class _Printer:
@@ -58,12 +115,21 @@ class _Printer:
         self._output: BinaryIO = sys.stdout.buffer
         self.scope = trio.CancelScope()
 
-    async def write(self, message: dict[str, object]) -> None:
+    async def write(self, items: Sequence[Event | Gap]) -> None:
         # Written and flushed in place: one task runs here, and Ctrl-C interrupts a full pipe.
-        self._output.write(JSON.encode(message) + b"\n")
-        self._output.flush()
-        if self._events_left is not None and message["type"] == "event":
-            self._events_left -= 1
-            if self._events_left == 0:
-                self.scope.cancel("enough events")
-                await trio.lowlevel.checkpoint()
+        try:
+            for item in items:
+                self._output.write(JSON.encode(item) + b"\n")
+                if self._events_left is not None and item.__struct_config__.tag == "event":
+                    self._events_left -= 1
+                    if self._events_left == 0:
+                        self.scope.cancel("enough events")
+                        break
+        finally:
+            self._output.flush()
+        await trio.lowlevel.checkpoint()
+
+    def write_end(self, end: End | None) -> None:
+        if end is not None:
+            self._output.write(JSON.encode(end) + b"\n")
+            self._output.flush()

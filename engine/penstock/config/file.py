@@ -81,7 +81,8 @@ class ConfigFile:
         return {
             name: value
             for name, value in found.items()
-            if isinstance(value, HasPipelines) and not isinstance(value, type)
+            # Of the type: a proxy such as Quart's `request` answers for what isn't there yet.
+            if hasattr(type(value), "named_pipelines") and isinstance(value, HasPipelines)
         }
 
     def named(self, kind: type[T]) -> dict[str, T]:

@@ -123,7 +123,15 @@ def _producer(f: Callable[..., Any], *, chunked: bool) -> Callable[..., Stream[A
         work = partial(_forward_call, call) if yields else partial(_put_first, f, args, kwargs)
         return Stream(Node(name, PushSource(work, by_item=not chunked), where=caller()))
 
+    if not pulls and not yields:  # `send` is not the caller's to give
+        stream.__signature__ = _without_first(inspect.signature(f))  # type: ignore[attr-defined]
     return stream
+
+
+def _without_first(signature: inspect.Signature) -> inspect.Signature:
+    first, *others = signature.parameters.values()
+    own = [first] if first.kind is first.VAR_POSITIONAL else []
+    return signature.replace(parameters=[*own, *others])
 
 
 class IterablePuller:

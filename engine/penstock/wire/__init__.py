@@ -9,8 +9,11 @@ Layers, each knowing only those before it:
     plain             the values that may travel
     msgpack_format    MessagePack's headers, and lengths that are proved before they are believed
     codecs            messages and values as JSON and as MessagePack
+    chat              a conversation with a language model
+    openai            the same in OpenAI's format, as the client sees it
 """
 
+from penstock.wire.chat import ChatDelta, ChatMessage, FinishReason, Role, ToolCallDelta, Usage
 from penstock.wire.close_codes import CloseCode, may_reconnect
 from penstock.wire.codecs import (
     JSON,
@@ -71,6 +74,8 @@ __all__ = [
     "MSGPACK",
     "BadCursor",
     "BadMessage",
+    "ChatDelta",
+    "ChatMessage",
     "ClientMessage",
     "CloseCode",
     "ConnectionLimits",
@@ -78,6 +83,7 @@ __all__ = [
     "End",
     "ErrorCode",
     "ErrorMessage",
+    "FinishReason",
     "Gap",
     "GapReason",
     "Hello",
@@ -93,16 +99,19 @@ __all__ = [
     "Published",
     "Reconnect",
     "Ref",
+    "Role",
     "SSEDecoder",
     "ServerMessage",
     "ServerSentEvent",
     "SlowPolicy",
     "Subscribe",
     "Subscribed",
+    "ToolCallDelta",
     "Undecodable",
     "Unencodable",
     "Unsubscribe",
     "Unsubscribed",
+    "Usage",
     "cursor_text",
     "encode_comment",
     "encode_event",

@@ -79,6 +79,14 @@ def unpack_one(payload: bytes) -> object:
     return _build(payload)
 
 
+def require_one(payload: bytes) -> None:
+    """Demand that a value stands at the start of `payload`, each length in it backed by bytes.
+
+    After this any reader may build it. Raises `MalformedMessagePack`.
+    """
+    _prove(_unpacker(payload))
+
+
 def unpack_all(payload: bytes) -> Iterator[object]:
     """The values that stand one after another in `payload`, each as `unpack_one` takes it."""
     unpacker = _unpacker(payload)

@@ -21,6 +21,8 @@ _BOM = b"\xef\xbb\xbf"
 _RETRY_DIGITS = 18
 _CR = 0x0D
 _LF = 0x0A
+_BLANK_LINE = b"\n\n"
+_MOST_HELD = 8192
 
 
 class ProtocolError(ValueError):
@@ -90,7 +92,7 @@ def _text(field: bytes | bytearray) -> str:
     return field.decode("utf-8", "replace")
 
 
-class ServerSentEvent(msgspec.Struct, frozen=True):
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it was dispatched; `id` is the last event id at that moment ("" for none)."""
 
     event: str
@@ -103,17 +105,23 @@ class SSEDecoder:
 
     `last_event_id` is what a client that reconnects sends as ``Last-Event-ID``; to be handed to the
     next connection's decoder. `retry` is the reconnection time in milliseconds, None before one.
+    `primer` is the id in a block without data before any event, which says where reading starts.
     `max_block_bytes` bounds a line, and the data of an event.
     """
 
     def __init__(self, *, max_block_bytes: int = MAX_BLOCK_BYTES, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
         self.retry: int | None = None
+        self.primer: str | None = None
         self._max_block_bytes = max_block_bytes
         self._fault: str | None = None
         self._at_start = True
+        self._primes = True  # no block with an id or an event yet
         self._after_cr = False  # an LF that follows belongs to the same line end
-        self._tail = bytearray()  # the line that is not finished yet
+        self._in_block = True  # what came last was no blank line; at the start, a BOM may come
+        self._held = b""  # the beginning of a block, looked at once there is more of it
+        self._most_held = min(_MOST_HELD, max_block_bytes)
+        self._tail = bytearray()  # the line that is not finished yet, of a block that isn't held
         # The three buffers of the standard. An id counts from the end of its block on.
         self._data = bytearray()
         self._event = b""
@@ -129,30 +137,110 @@ class SSEDecoder:
         events: list[ServerSentEvent] = []
         if self._fault is None:
             try:
-                self._interpret(self._split(data), events)
+                if self._after_cr or b"\r" in data:
+                    data = self._with_lf(data)
+                self._take(data, events)
             except ProtocolError as fault:
                 self._fault = str(fault)
         if self._fault is not None and not events:
             raise ProtocolError(self._fault)
         return events
 
-    def _split(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes."""
+    def _with_lf(self, data: bytes) -> bytes:
+        """The same lines, each ended by LF, however the end of a line was cut."""
         if self._after_cr and data:
             self._after_cr = False
             if data[0] == _LF:
                 data = data[1:]
-        if not data:
-            return []
-        lines = data.splitlines()  # of bytes: at CRLF, CR and LF only, as the standard has it
-        rest = b"" if data[-1] in (_CR, _LF) else lines.pop()
+        if data:
+            self._after_cr = data[-1] == _CR
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _take(self, data: bytes, events: list[ServerSentEvent]) -> None:
+        # Three parts: the rest of a block that was begun, whole blocks, one that isn't finished.
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if self._in_block or self._primes:
+            data = self._take_open_block(data, events)
+        end = data.rfind(_BLANK_LINE) + len(_BLANK_LINE)
+        # Within the bound as a whole, so no line of it is too long, and no event's data.
+        if len(_BLANK_LINE) <= end <= self._max_block_bytes:
+            self._take_blocks(data[:end], events)
+            data = data[end:]
+        if len(data) <= self._most_held and not self._in_block and b"retry" not in data:
+            self._held = data
+        elif data:
+            self._take_lines(data, events)
+
+    def _take_open_block(self, data: bytes, events: list[ServerSentEvent]) -> bytes:
+        """What is left behind a block that was begun, and behind those before any event."""
+        start = 0
+        while start < len(data) and (self._in_block or self._primes):
+            end = self._end_of_block(data, start)
+            self._take_lines(data[start:end], events)
+            start = end
+        return data[start:]
+
+    def _end_of_block(self, data: bytes, start: int) -> int:
+        """Where in `data`, or with it, the block ends that `start` is in."""
+        if data[start] == _LF and not self._tail:
+            return start + 1
+        blank = data.find(_BLANK_LINE, start)
+        return len(data) if blank < 0 else blank + len(_BLANK_LINE)
+
+    def _take_blocks(self, blocks: bytes, events: list[ServerSentEvent]) -> None:
+        """Whole blocks: by the quick paths, where they are as most servers write them."""
+        text = _text(blocks)
+        if text.startswith("id: ") and "\0" not in text:
+            self._take_blocks_with_ids(text, events)
+        elif text.startswith("data: "):
+            self._take_blocks_of_data(text, events)
+        else:
+            self._take_lines(blocks, events)
+
+    def _take_blocks_with_ids(self, text: str, events: list[ServerSentEvent]) -> None:
+        """Blocks of an id, perhaps a name, and a line of data."""
+        append = events.append
+        last_id = self.last_event_id
+        for block in text[len("id: ") : -len("\n\n")].split("\n\nid: "):
+            id_, is_there, data = block.partition("\ndata: ")
+            if is_there and "\n" not in data:
+                if "\n" not in id_:
+                    append(ServerSentEvent("message", data, id_))
+                    last_id = id_
+                    continue
+                id_, _, event = id_.partition("\nevent: ")
+                if "\n" not in id_ and "\n" not in event:
+                    append(ServerSentEvent(event or "message", data, id_))
+                    last_id = id_
+                    continue
+            # Lines of another kind, or further blocks that begin with another line.
+            self.last_event_id = last_id
+            self._take_lines(f"id: {block}\n\n".encode(), events)
+            last_id = self.last_event_id
+        self.last_event_id = last_id
+
+    def _take_blocks_of_data(self, text: str, events: list[ServerSentEvent]) -> None:
+        """Blocks of a line of data."""
+        for data in text[len("data: ") : -len("\n\n")].split("\n\ndata: "):
+            if "\n" not in data:
+                events.append(ServerSentEvent("message", data, self.last_event_id))
+            else:
+                self._take_lines(f"data: {data}\n\n".encode(), events)
+
+    def _take_lines(self, data: bytes, events: list[ServerSentEvent]) -> None:
+        """Any bytes: the exact path, line by line."""
+        *lines, rest = data.split(b"\n")
         if lines:
             if self._tail:
                 lines[0] = bytes(self._tail) + lines[0]
                 self._tail.clear()
-            self._after_cr = data[-1] == _CR
+            self._in_block = bool(rest or lines[-1])
+        elif rest:
+            self._in_block = True
         self._tail += rest
-        return lines
+        self._interpret(lines, events)
 
     def _interpret(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
         limit, buffer = self._max_block_bytes, self._data
@@ -196,8 +284,12 @@ class SSEDecoder:
         if self._id is not None:
             self.last_event_id = _text(self._id)
             self._id = None
+            if self._primes and not self._data:
+                self.primer = self.last_event_id
+            self._primes = False
         event = None
         if self._data:
+            self._primes = False
             self._data.pop()
             event = ServerSentEvent(
                 event=_text(self._event) if self._event else "message",

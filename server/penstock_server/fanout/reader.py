@@ -93,6 +93,13 @@ class Reader:
         return cursor_text(self.feed.log.epoch, self.position)
 
     @property
+    def resumes_at(self) -> str:
+        """The cursor that a client should come back with if it is cut off now: while there is a gap
+        to tell, the one that it asked for, so that it is told again.
+        """
+        return self.cursor if self._gap is None else self._gap.requested
+
+    @property
     def lag(self) -> int:
         """How many events it is behind."""
         return max(0, self.feed.log.bounds().last - self.position)

@@ -20,7 +20,7 @@ def delivery_families(hub: Hub) -> Iterator[Metric]:
 
 
 def _connections(hub: Hub) -> Iterator[Metric]:
-    now = Counter[str](connection.transport for connection in hub.connections)
+    now = Counter[str](each.transport for each in hub.connections if each.is_traffic)
     yield gauge(
         "penstock_connections",
         "Clients that read right now.",

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from ..hub import Hub
 from .delivery import delivery_families
+from .jobs import job_families
 from .pipelines import pipeline_families
 from .process import process_families
 from .topics import topic_families
@@ -47,6 +48,7 @@ class Metrics:
             *delivery_families(hub),
             *topic_families(hub),
             *pipeline_families(hub),
+            *job_families(hub),
         ]
 
     async def render(self, accept: str) -> tuple[bytes, str]:

@@ -2,7 +2,8 @@
 
 The config file that was loaded anew has made new objects for topics that run already. Those become
 the running ones: two objects with one state. So the code of both loads reads and publishes to the
-same topics, and what holds on to a topic needn't be told.
+same topics, and what holds on to a topic needn't be told. Jobs are simpler: the next run is of the
+new code.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import trio
 
 from ..catalogue import Catalogue
 from ..hub import Hub
+from ..jobs import Job
 from ..templates import Template, TooManyTopics
 from ..topics import Topic
 from .plan import Action
@@ -65,6 +67,7 @@ class _Exchange:
         self._topics = {name: each for name, each in named.items() if each.template is None}
         self._instances = [each for each in declared.topics.values() if each.template is not None]
         self._added: list[Topic[Any]] = []
+        self._jobs = dict(declared.jobs)
         become(declared, hub.catalogue)
 
     def take(self, name: str, action: Action) -> None:
@@ -89,6 +92,17 @@ class _Exchange:
                 running = self._live.find(instance.name)
                 if running is not None:
                     become(instance, running)
+        self._exchange_jobs()
+
+    def _exchange_jobs(self) -> None:
+        """Let the jobs be those of the new load. Runs that run go on, with what they were made of.
+
+        There is one dictionary of jobs for as long as the server lives.
+        """
+        running, jobs = dict(self._live.jobs), self._live.jobs
+        jobs.clear()
+        for name, declared in self._jobs.items():
+            jobs[name] = _renewed(running.get(name), declared)
 
     def _put_in(self, topic: Topic[Any]) -> None:
         if isinstance(topic, Template):
@@ -133,6 +147,15 @@ class _Exchange:
         elif restart:
             self.restarted.append(running)
         become(declared, running)
+
+
+def _renewed(running: Job[Any] | None, declared: Job[Any]) -> Job[Any]:
+    """The job as it is declared now; the code of the last load has the same one."""
+    if running is None or type(running) is not type(declared):
+        return declared
+    running.__dict__.update(declared.__dict__)
+    become(declared, running)
+    return running
 
 
 async def _finish(topic: Topic[Any], stop: Callable[[], Awaitable[None]]) -> None:

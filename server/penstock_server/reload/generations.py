@@ -2,7 +2,8 @@
 
 The modules of a new load have names of their own for what the lifespan function sets up, so it is
 entered for them, too, before the first of their pipelines starts. It is left once none of those
-pipelines runs any more, or when the server ends. The first load's is the server's own.
+pipelines runs any more, and no run of the load's jobs, or when the server ends. The first load's is
+the server's own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Collection
 import trio
 
 from ..hub import Hub
+from ..jobs import JobRun
 from ..resources import Resources
 
 CLEANUP_SECONDS = 5.0
@@ -47,15 +49,29 @@ class Generations:
             raise failure
         return number
 
+    def keep_for(self, runs: Collection[JobRun]) -> None:
+        """Keep for these runs, until they are over, what is open for their jobs now."""
+        for run in runs:
+            number, key = self._topics.get(key_of_job(run.job.name)), f"run {run.path}"
+            if number is not None and key not in self._topics:
+                self._topics[key] = number
+                self._nursery.start_soon(self._let_go, run, key)
+
+    async def _let_go(self, run: JobRun, key: str) -> None:
+        await run.over()
+        self.moved(self._newest, (), [key])
+
     def moved(self, number: int, topics: Collection[str], gone: Collection[str]) -> None:
         """The pipelines of `topics` are of that load now, and those of `gone` of none.
+
+        Jobs are among them, under `key_of_job`.
 
         The lifespan functions of loads of which no pipeline runs any more are left.
         """
         self._topics |= dict.fromkeys(topics, number)
         for name in gone:
             self._topics.pop(name, None)
-        used = set(self._topics.values())
+        used = {self._newest, *self._topics.values()}
         for unused in self._over.keys() - used:
             self._over.pop(unused).set()
 
@@ -87,3 +103,8 @@ class Generations:
             await self._hub.producers_ended()
         finally:  # cancelled: the server was told to end at once
             over.set()
+
+
+def key_of_job(name: str) -> str:
+    """What a job is called among topics; no topic's name has a space in it."""
+    return f"job {name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -93,8 +93,8 @@ def restart_needed(running: Fingerprints, last: Fingerprints, now: Fingerprints)
 _SHOWN = 3
 
 
-def summary(actions: Mapping[str, Action]) -> str:
-    """``cpu restarted, notes unchanged (1 topic kept)``."""
+def summary(actions: Mapping[str, Action], jobs: Collection[str] = ()) -> str:
+    """``cpu restarted, notes unchanged (1 topic kept)``; with ``jobs``, that those follow, too."""
     groups: dict[str, list[str]] = {}
     for name, action in actions.items():
         groups.setdefault("unchanged" if action == "kept" else action, []).append(name)
@@ -104,4 +104,12 @@ def summary(actions: Mapping[str, Action]) -> str:
     if 0 < len(kept) <= _SHOWN:
         said.append(f"{', '.join(kept)} unchanged")
     number = len([action for action in actions.values() if action in ("kept", "changed")])
-    return f"{', '.join(said) or 'nothing changed'} ({number} topic{'s' * (number != 1)} kept)"
+    kept_topics = f"{number} topic{'s' * (number != 1)} kept"
+    followed = f"; from the next run on: {_named(jobs)}" if jobs else ""
+    return f"{', '.join(said) or 'nothing changed'} ({kept_topics}){followed}"
+
+
+def _named(jobs: Collection[str]) -> str:
+    if len(jobs) > _SHOWN:
+        return f"{len(jobs)} jobs"
+    return f"job{'s' * (len(jobs) != 1)} {', '.join(jobs)}"

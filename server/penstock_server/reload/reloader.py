@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..supervisor import Supervisor
 from ..templates import Template
 from .apply import DRAIN_SECONDS, apply, become
 from .fingerprints import Fingerprints
-from .generations import Generations
+from .generations import Generations, key_of_job
 from .loading import (
     Loaded,
     is_same_code,
@@ -106,7 +106,7 @@ class Reloader:
     async def _reload(self, changed: Contents, generations: Generations) -> None:
         if is_same_code(self._now.sources, changed):
             self._failed = False
-            self._report(dict.fromkeys(self._now.fingerprints.topics, "kept"))
+            self._report(dict.fromkeys(self._now.fingerprints.topics, "kept"), ())
             return
         with self._released_at_last() as held:
             async with trio.open_nursery() as nursery:
@@ -145,23 +145,26 @@ class Reloader:
             return
         except _ChangedAgain:
             return
+        jobs = list(new.server.jobs)
+        gone = [name for name, action in actions.items() if action == "removed"]
+        gone += [key_of_job(name) for name in self._hub.catalogue.jobs if name not in jobs]
+        generations.keep_for(self._hub.jobs.all_running())
         await apply(self._hub, new.server.hub.catalogue, actions)
         become(new.server, self._server)
-        gone = [name for name, action in actions.items() if action == "removed"]
         generations.moved(number, made, gone)
         last, self._now, self._failed = self._now, new, False
         self._known |= {path: new.contents[path] for path in new.contents.keys() - self._known}
-        self._report(actions)
+        self._report(actions, jobs)
         for part in restart_needed(self._running, last.fingerprints, new.fingerprints):
             self._say(f"penstock: the change of {part} needs a restart")
 
-    def _report(self, actions: Mapping[str, Action]) -> None:
-        self._say(f"penstock: reloaded {self._main.name}: {summary(actions)}")
+    def _report(self, actions: Mapping[str, Action], jobs: Collection[str]) -> None:
+        self._say(f"penstock: reloaded {self._main.name}: {summary(actions, jobs)}")
 
     def _check(self, new: Loaded, actions: Mapping[str, Action]) -> list[str]:
-        """Build the pipelines that are to be started; gives their topics.
+        """Build the pipelines that are to be started; gives their topics, and all jobs.
 
-        Raises `ConfigError` for the first that can't be built.
+        Raises `ConfigError` for the first that can't be built, and a job without a function.
         """
         made: list[str] = []
         declared, live = new.server.hub.catalogue, self._hub.catalogue
@@ -176,7 +179,10 @@ class Reloader:
             elif running is not None and topic.source is not None:
                 for values in filter(None, map(running.pattern.match, list(running.instances)[:1])):
                     new.config.build(name, partial(topic.source, **values))
-        return made
+        for name, job in declared.jobs.items():
+            if not job.is_declared:
+                new.config.build(name, job.refuse)
+        return made + [key_of_job(name) for name in declared.jobs]
 
     async def _open(self, new: Loaded, made: list[str], generations: Generations) -> int:
         """Set up what the new pipelines share. Raises `ConfigError` where that fails."""

@@ -41,7 +41,10 @@ class SSEFraming:
     def event(self, topic: str, id: str, event: StoredEvent) -> bytes:  # noqa: A002
         """An event block with its id."""
         if self.text:
-            return encode_event(id=id, event=event.name, data=msgspec.json.decode(event.json))
+            data = msgspec.json.decode(event.json)
+            # The error of a job is a map, whatever the job yields.
+            text = data if isinstance(data, str) else event.json.decode()
+            return encode_event(id=id, event=event.name, data=text)
         name = None if event.name is None else event.name.encode()
         return event_block(id.encode(), event.json, name)
 

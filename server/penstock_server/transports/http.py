@@ -83,13 +83,18 @@ class Request:
         """The peer's address, "" where the server doesn't say."""
         return client_of(self.scope)
 
-    async def body(self, limit: int, timeout: float) -> bytes:  # noqa: ASYNC109 - becomes a 408
-        """The whole body.
+    async def body(
+        self,
+        limit: int,
+        timeout: float,  # noqa: ASYNC109 - becomes a 408
+        what: str = "A body",
+    ) -> bytes:
+        """The whole body; `what` it is begins the problem's sentence.
 
         Raises `Problem` 413 over `limit` bytes and 408 after `timeout` seconds, and `ClientGone`.
         """
         too_large = Problem(
-            413, "Content Too Large", f"A publication is at most {limit} bytes.", limit=limit
+            413, "Content Too Large", f"{what} is at most {limit} bytes.", limit=limit
         )
         length = self.header("content-length")
         if length is not None and length.isascii() and length.isdigit() and int(length) > limit:
@@ -116,6 +121,26 @@ class Request:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 return
+
+    async def while_there(self, work: Callable[[], Awaitable[object]]) -> bool:
+        """Do something as long as the client is there; False where it has gone, which cancels it.
+
+        What it still sends is read and dropped. What the work raises comes out in an
+        ``ExceptionGroup``.
+        """
+        gone = False
+        async with trio.open_nursery() as nursery:
+
+            async def watch_client() -> None:
+                nonlocal gone
+                await self.disconnected()
+                gone = True
+                nursery.cancel_scope.cancel("the client has gone")
+
+            nursery.start_soon(watch_client)
+            await work()
+            nursery.cancel_scope.cancel("the work is done")
+        return not gone
 
 
 def header_of(headers: Headers, name: str) -> str | None:

@@ -23,8 +23,8 @@ class NotAcceptable(ValueError):
     """The client wants something that there is not."""
 
 
-def choose(accept: str | None, format_: str | None) -> Format:
-    """The representation; SSE where the client has no preference.
+def choose(accept: str | None, format_: str | None, preferred: Format = "sse") -> Format:
+    """The representation; the `preferred` one where the client has no preference.
 
     Raises `NotAcceptable`, whose text says what there is.
     """
@@ -35,11 +35,11 @@ def choose(accept: str | None, format_: str | None) -> Format:
             raise NotAcceptable(f"format is one of {known}, not {format_[:40]!r}")
         return chosen
     if accept is None or not accept.strip():
-        return "sse"
+        return preferred
     best: Format | None = None
     best_quality = 0.0
     ranges = [_parse(each) for each in accept.split(",")]
-    for media_type, name in MEDIA_TYPES.items():
+    for media_type, name in sorted(MEDIA_TYPES.items(), key=lambda each: each[1] != preferred):
         # The most specific range that matches decides a type's quality.
         _, quality = max(_match(media_type, each) for each in ranges)
         if quality > best_quality:

@@ -1,4 +1,4 @@
-"""``GET /topics/{topic}`` as a stream: SSE, NDJSON or MessagePack.
+"""A log as a stream over HTTP: SSE, NDJSON or MessagePack, or how else a `Presentation` says it.
 
 One task writes what its reader gives; another waits for the client to go away and then cancels
 the first. Nothing is queued: between two writes the connection is a position in the log. Where the
@@ -9,6 +9,7 @@ its task sleeps until the socket blocks, or there is something else to say.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any
@@ -26,8 +27,8 @@ from penstock.wire import (
 )
 
 from ..access_log import stream_ended
-from ..connections import Connection
-from ..fanout import Form, Framing, Lane, Piece, Reader
+from ..connections import Connection, Ending
+from ..fanout import Form, Framing, Lane, Piece, Reader, Slow
 from ..hub import Hub
 from ..hypercorn_guard import DirectSocket, abort_soon, chunk_writer_of, direct_socket_of
 from ..log import Start
@@ -47,34 +48,89 @@ _WRITE_BYTES = 64 * 1024
 """A peer has one stall time-out for so many bytes."""
 
 
-async def stream_topic(
-    hub: Hub, topic: Topic[Any], format_: Format, request: Request, send: Send, cors: Headers
-) -> None:
-    """Answer with the topic's events until the client goes, the log ends, or the server drains.
+def _nobody() -> None:
+    """What is called where nobody waits for the reader."""
 
-    Cancelled, the response is cut where it is.
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How a log is told to one client.
+
+    Attributes:
+        framing: how events and messages are said.
+        content_type: the media type of that.
+        format: what it counts as.
+        start: where reading starts.
+        slow: what becomes of the client when it falls behind.
+        headers: further headers of the answer.
+        joined: called once the client counts among the log's readers.
+        tells_errors: whether it has words for errors, although its format is ``sse``.
+    """
+
+    framing: Framing
+    content_type: bytes
+    format: Format
+    start: Start
+    slow: Slow
+    headers: Headers = ()
+    joined: Callable[[], object] = _nobody
+    tells_errors: bool = False
+
+
+async def stream_topic(
+    hub: Hub,
+    topic: Topic[Any],
+    format_: Format,
+    request: Request,
+    send: Send,
+    headers: Headers,
+    *,
+    default: str = "latest",
+    joined: Callable[[], object] = _nobody,
+) -> Ending | None:
+    """Answer with a log's events until the client goes, the log ends, or the server drains.
+
+    `default` is where a client starts that doesn't say. Gives why the server ended the stream of
+    its own accord, where it did. Cancelled, the response is cut where it is.
     """
     sse = format_ == "sse"
-    asked = position_asked(request, sse=sse)
+    asked = position_asked(request, sse=sse, default=default)
     slow = policy_of(request, topic)
     start = hub.start_of(topic, asked)
     if sse and isinstance(asked, Cursor) and _is_over(topic, start):
-        await respond_empty(send, 204, cors)
-        return
+        await respond_empty(send, 204, headers)
+        return None
+    framing, kind = _framing(hub, topic, format_), _CONTENT_TYPES[format_]
+    presentation = Presentation(framing, kind, format_, start, slow, headers, joined)
+    return await stream_log(hub, topic, presentation, request, send)
+
+
+async def stream_log(
+    hub: Hub, topic: Topic[Any], presentation: Presentation, request: Request, send: Send
+) -> Ending | None:
+    """Answer with a log in any presentation; see `stream_topic`."""
     body = body_in(choose_coding(request.header("accept-encoding")))
     with topic.held():  # until it is counted among the readers
-        await _respond(send, _CONTENT_TYPES[format_], body, cors)
+        await _respond(send, presentation.content_type, body, presentation.headers)
     if request.method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
-        return
-    connection = Connection(format_, request.client, inf, grant=request.grant)
+        return None
+    connection = Connection(presentation.format, request.client, inf, grant=request.grant)
     connection.abort = partial(abort_soon, send)
+    connection.is_traffic = topic.is_traffic
     disconnect = hub.connect(connection)
     try:
-        framing = _framing(hub, topic, format_)
-        wake = connection.wake.set
-        reader = hub.connections.join(connection, topic, framing, start, slow, wake)
+        reader = hub.connections.join(
+            connection,
+            topic,
+            presentation.framing,
+            presentation.start,
+            presentation.slow,
+            connection.wake.set,
+        )
+        presentation.joined()
         stream = _Stream(hub, connection, reader, body, send)
+        stream.tells_errors = presentation.tells_errors or presentation.format != "sse"
         async with trio.open_nursery() as nursery:
 
             async def watch_client() -> None:
@@ -86,17 +142,19 @@ async def stream_topic(
             nursery.cancel_scope.cancel("the stream is over")
     finally:
         disconnect()
-        stream_ended(connection, request.scope["path"], ending=connection.ending or "")
+        ending = connection.ending or ""
+        stream_ended(connection, request.scope["path"], ending=ending, method=request.method)
+    return connection.ending
 
 
-async def _respond(send: Send, content_type: bytes, body: Body, cors: Headers) -> None:
+async def _respond(send: Send, content_type: bytes, body: Body, more: Headers) -> None:
     vary = b"Accept, Accept-Encoding"
     headers = [
         (b"content-type", content_type),
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
         (b"vary", vary),
-        *cors,
+        *more,
     ]
     if body.coding is not None:
         headers.append((b"content-encoding", body.coding.encode()))
@@ -118,7 +176,16 @@ def _framing(hub: Hub, topic: Topic[Any], format_: Format) -> Framing:
 class _Stream:
     """One response's body, as its own task writes it, and as a lane's `Sink`."""
 
-    __slots__ = ("_body", "_connection", "_direct", "_hub", "_reader", "_send", "_write_chunk")
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_direct",
+        "_hub",
+        "_reader",
+        "_send",
+        "_write_chunk",
+        "tells_errors",
+    )
 
     def __init__(
         self,
@@ -133,12 +200,17 @@ class _Stream:
         self._reader = reader
         self._body = body
         self._send = send
+        self.tells_errors = True
         self._direct: DirectSocket | None = None
         self._write_chunk: Callable[[bytes], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Write the whole body: the opening, then pieces as they come, then the end."""
-        await self._say(Subscribed(self._reader.feed.topic, self._reader.cursor))
+        reader = self._reader
+        # An EventSource comes back with the last id it has had, if it is cut off right after it.
+        sse = self._connection.transport == "sse"
+        cursor = reader.resumes_at if sse else reader.cursor
+        await self._say(Subscribed(reader.feed.topic, cursor))
         if self._hub.direct:
             self._write_chunk = chunk_writer_of(self._send)
         if self._hub.direct and self._body.form is not None:
@@ -209,7 +281,7 @@ class _Stream:
         """Tell a client why its stream ends, as far as its format has words for it."""
         if ending in ("age", "slow", "stalled"):
             await self._say(Reconnect(self._hub.reconnect_delay()))
-        elif self._connection.transport != "sse":
+        elif self.tells_errors:
             why = f"the token has {'expired' if ending == 'expired' else 'been revoked'}"
             topic = self._reader.feed.topic
             await self._say(ErrorMessage(ErrorCode.FORBIDDEN, why, None, topic))
@@ -221,6 +293,8 @@ class _Stream:
         send = self._send_slices if write_chunk is None else write_chunk
         await connection.noting(send(data))
         connection.due = trio.current_time() + self._hub.timing.keepalive
+        if not connection.is_traffic:
+            return
         age = self._reader.delivery.lag(self._reader, before) if piece.events else None
         self._hub.connections.count(connection.transport, piece, len(data), age)
 

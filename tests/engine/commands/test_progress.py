@@ -35,6 +35,7 @@ def stats(seconds: float, read: int, written: int, **counts: Any) -> RunStats:
         buffers=(
             BufferStats(
                 before="write",
+                after=("map(f)",),
                 capacity=200,
                 held=50,
                 peak=60,

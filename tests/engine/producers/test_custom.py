@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -38,6 +39,18 @@ each_form = pytest.mark.parametrize("produce", PRODUCERS, ids=lambda f: f.__name
 
 
 class TestProducer:
+    @each_form
+    def test_it_is_called_without_what_it_sends_with(self, produce: Any) -> None:
+        assert list(inspect.signature(produce).parameters) == ["n", "step"]
+
+    def test_a_sender_among_any_arguments_is_not_asked_for(self) -> None:
+        @ps.producer
+        async def produce(*arguments: Any) -> None:
+            await arguments[0](arguments[1:])
+
+        assert str(inspect.signature(produce)).startswith("(*arguments")
+        assert ps.run(produce(1, 2).to(ps.collect())) == [(1, 2)]
+
     @each_form
     @pytest.mark.parametrize("n", [0, 1, 1024, 1025, 5000])
     async def test_all_forms_give_all_items(self, produce: Any, n: int) -> None:

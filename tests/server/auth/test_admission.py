@@ -140,8 +140,11 @@ async def test_who_shows_no_token_may_have_rights_too() -> None:
         ("GET", "/stats", BOSS, 200),
         ("GET", "/metrics", READER, 403),
         ("GET", "/metrics", BOSS, 200),
-        ("GET", "/", READER, 403),
-        ("GET", "/", BOSS, 200),
+        ("GET", "/stats?format=sse", READER, 403),
+        ("HEAD", "/stats?format=ndjson", BOSS, 200),
+        ("GET", "/", "wrong", 200),  # the console is for everybody; what it shows is not
+        ("GET", "/console/main.js", "wrong", 200),
+        ("GET", "/client.js", "wrong", 200),
     ],
 )
 async def test_what_needs_which_right(

@@ -158,6 +158,23 @@ async def test_a_gap_is_told_before_the_next_event(
         assert [line["data"] for line in await response.lines()] == [3, 4, 5, 6, 7]
 
 
+async def test_an_event_source_that_is_cut_off_before_its_gap_is_told_it_again(
+    autojump_clock: MockClock, driver: Driver
+) -> None:
+    topic = topic_of(driver)
+    first = await topic.publish(0)
+    for n in range(1, 8):
+        await topic.publish(n)
+    headers = SSE | {"last-event-id": str(first)}
+    async with driver.request("GET", "/topics/t", headers) as response:
+        priming = await response.piece()
+    assert priming is not None
+    assert f"id: {first}\n".encode() in priming
+    async with driver.request("GET", "/topics/t", headers) as response:
+        gap = await response.event()
+        assert (gap.event, gap.id) == ("gap", cursor(driver, 3).decode())
+
+
 async def test_a_client_that_does_not_read_is_told_what_it_missed(
     autojump_clock: MockClock, driver: Driver
 ) -> None:
