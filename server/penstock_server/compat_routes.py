@@ -179,9 +179,10 @@ class CompatRoutes:
         grant = request.grant
         model = self._usual_model(grant) if asked.model is None else self._model(asked.model, grant)
         run, headers = start_answer(self._hub, model, asked.request, body, request)
-        message = asked.message or f"msg-{run.id}"
-        self._note(asked, grant, Answering(model.name, run.id, message), run)
-        await self._stream_ui(run, message, request, send, [*headers, *cors])
+        message, continues = asked.message or f"msg-{run.id}", asked.message is not None
+        answering = Answering(model.name, run.id, message, continues)
+        self._note(asked, grant, answering, run)
+        await self._stream_ui(run, answering, request, send, [*headers, *cors])
 
     def _note(self, asked: UIRequest, grant: Grant, answering: Answering, run: JobRun) -> None:
         """Remember what answers a chat; what has answered it until now, and nobody reads, ends."""
@@ -202,12 +203,13 @@ class CompatRoutes:
         run, answering = running
         self._model(answering.job, request.grant)
         location = (b"location", quote(run.path).encode())
-        await self._stream_ui(run, answering.message, request, send, [location, *cors])
+        await self._stream_ui(run, answering, request, send, [location, *cors])
 
     async def _stream_ui(
-        self, run: JobRun, message: str, request: Request, send: Send, headers: Headers
+        self, run: JobRun, answering: Answering, request: Request, send: Send, headers: Headers
     ) -> None:
-        framing = UIFraming(message, partial(was_cancelled, run))
+        cancelled = partial(was_cancelled, run)
+        framing = UIFraming(answering.message, answering.continues, cancelled)
         await stream_answer(self._hub, run, framing, request, send, [UI_HEADER, *headers])
 
 

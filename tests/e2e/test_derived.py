@@ -4,6 +4,8 @@ import json
 import time
 from typing import Any
 
+from penstock.wire import Cursor
+
 from .clients import open_messages
 from .conftest import StartServer
 from .serving import ServerProcess, eventually
@@ -68,13 +70,16 @@ def test_a_topic_that_ended_shows_it(server: ServerProcess) -> None:
 def test_what_a_source_drains_reaches_what_derives_from_it(start_server: StartServer) -> None:
     """SIGTERM with work in flight in two topics, one behind the other: a reader gets all of it."""
     server = start_server("rooms.py")
-    with open_messages(server, "first") as source, open_messages(server, "last") as derived:
-        numbers = {"first": source.events(6)[1:], "last": derived.events(6)[1:]}
+    with (
+        open_messages(server, "first", after="earliest") as source,
+        open_messages(server, "last") as derived,
+    ):
+        seen = {"first": source.events(6)[1:], "last": derived.events(6)[1:]}
         server.signal()
-        numbers["first"] += [each for each in source.rest() if each["type"] == "event"]
-        numbers["last"] += [each for each in derived.rest() if each["type"] == "event"]
-    first, last = ([each["data"] for each in numbers[name]] for name in ("first", "last"))
-    assert last == list(range(last[0], last[0] + len(last)))
-    assert last[-1] == first[-1]
+        seen["first"] += [each for each in source.rest() if each["type"] == "event"]
+        seen["last"] += [each for each in derived.rest() if each["type"] == "event"]
+    first, last = ([each["data"] for each in seen[name]] for name in ("first", "last"))
+    assert last == first[first.index(last[0]) :]  # on a busy machine some ticks are left out
     assert server.wait(10) == 0
-    assert f"lifespan: left after {last[-1] + 1} events" in server.stderr
+    stored = Cursor.parse(seen["last"][-1]["id"]).offset
+    assert f"lifespan: left after {stored} events" in server.stderr

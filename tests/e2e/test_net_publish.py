@@ -16,7 +16,7 @@ import trio
 
 import penstock as ps
 from penstock import Backoff, StageError
-from penstock.net import Event, ItemRefused, Loss, Refused, publish, publisher, websocket
+from penstock.net import Event, ItemRefused, Loss, Refused, events, publish, publisher, websocket
 
 from .conftest import Launch, StartServer
 from .faulty_proxy import (
@@ -237,6 +237,7 @@ async def test_over_tls(launch: Launch, tmp_path: Path) -> None:
         assert await reader.take(9).to(ps.count()).run() == 9
         strangers: list[ps.Pipeline[Any]] = [
             websocket(origin, "said.a").to(ps.drain()),
+            events(url).to(ps.drain()),
             ps.from_iterable([1]).to(publish(url)),
         ]
         for pipeline in strangers:

@@ -106,8 +106,8 @@ async def test_a_thousand_cuts_lose_and_repeat_nothing(clients: ServerProcess) -
 async def test_a_dead_connection_is_noticed(
     clients: ServerProcess, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("websocket_connection", "websocket_reading"):
-        monkeypatch.setattr(f"penstock.net.{module}.CONNECT_SECONDS", 1.0)
+    for module in ("connection", "producer"):
+        monkeypatch.setattr(f"penstock.net.over_websocket.{module}.CONNECT_SECONDS", 1.0)
     losses: list[Loss] = []
     seen = InOrder()
     async with through_proxy(clients, [fault, passing()]) as proxy:

@@ -50,12 +50,10 @@ def test_a_message(chat: ServerProcess) -> None:
     (seen,) = converse(chat, {"chat": "first", "messages": [ui_message("one two")]})
     assert [chunk["type"] for chunk in seen["chunks"]] == [
         "start",
-        "start-step",
         "text-start",
         "text-delta",
         "text-delta",
         "text-end",
-        "finish-step",
         "finish",
     ]
     assert seen["chunks"][-1]["finishReason"] == "stop"

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock import Backoff
-from penstock.net.formats import Format, decoder_for
 from penstock.net.losses import ConnectionLost
-from penstock.net.position import Item, Position
+from penstock.net.over_http.formats import Format, decoder_for
+from penstock.net.over_http.position import Item, Position
 from penstock.net.received import Event
 from penstock.wire import Cursor, End, Gap, Subscribed, cursor_text, encode_event
 

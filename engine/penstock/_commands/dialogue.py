@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import trio
 
 from penstock._errors import StageError, describe, flatten
-from penstock.net.openai import UpstreamError, openai_chat, openai_models
+from penstock.net import UpstreamError, openai_chat, openai_models
 from penstock.wire import ChatDelta
 
 from .conversation import MAX_CHARACTERS, Conversation

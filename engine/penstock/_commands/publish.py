@@ -21,7 +21,7 @@ from .failure import Failure, error_line
 
 if TYPE_CHECKING:
     from penstock.net import Acknowledgement, Loss, Publisher, Refused
-    from penstock.net.publishing_encoding import Encoded
+    from penstock.net.publishing.encoding import Encoded
 
     _Encode = Callable[[object], Encoded]
 
@@ -140,7 +140,7 @@ class _Publishing:
     async def run(self, given: list[object] | None) -> None:
         """Publish what is given, else the lines of the input."""
         from penstock.net import publisher
-        from penstock.net.publishing_encoding import encoded
+        from penstock.net.publishing.encoding import encoded
 
         encode = partial(encoded, event=self.event)
         async with publisher(

@@ -64,7 +64,7 @@ def tail(
         # httpx is an extra, and slow to import.
         from penstock.net.http import parsed_url
         from penstock.net.losses import Refused
-        from penstock.net.reading import Reading, read_log
+        from penstock.net.over_http.producers import Reading, read_log
     except ImportError as error:
         raise Failure(error_line(f"tail needs more: {install_hint(error)}")) from error
 
@@ -92,7 +92,7 @@ def tail(
 
 
 def _headers(given: Sequence[str], token: str | None) -> dict[str, str]:
-    from penstock.net.http import header_problem
+    from penstock.net.options import header_problem
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     for line in given:

@@ -1,41 +1,33 @@
 """Clients of a penstock server. Needs the extra ``net``: ``pip install 'penstock[net]'``.
 
-received     what a reader gets
-losses       why reading can't go on: for good, or until another attempt
-position     where in a log a reader is, and what that makes of what the server says
-resuming     reading a log through lost connections, whatever the transport
-formats      event streams, NDJSON and MessagePack: bytes to what the server says
-failures     what went wrong, in words
-http         what every HTTP client here needs
-log_request  one log over HTTP: how it is asked for, and asked for again
-reading      ``events`` and ``job``: a server's log as a stream
-websocket_frames, websocket_session, websocket_silence, websocket_stream, websocket_connection,
-websocket_options
-             a WebSocket reader's parts: bytes to messages, what to do about each, when silence is
-             death, the stream beneath, one connection, the options that a user writes
-websocket_reading
-             ``websocket``: topics over one WebSocket that comes back
-offline_queue, publishing_report, publishing_policy, publishing_settings, publishing_encoding,
-publishing_http
-             a publisher's parts: what waits, what became of it, what to do about each answer, the
-             options, items to bytes, one request
-publishing   ``publisher``: publishing, for applications
-publishing_sink
-             ``publish``: publishing, for pipelines
-upstream     an HTTP request to somebody else's server, tried again where that helps
-openai       a model behind OpenAI's API, as a producer of its answer
+Four rooms, none of which knows another:
+
+over_http       reading a server's log over HTTP: ``events`` and ``job``
+over_websocket  reading topics over one WebSocket: ``websocket``
+publishing      publishing to a topic: ``publisher``, and ``publish`` for pipelines
+chat            models elsewhere: ``openai_chat`` and ``openai_models``
+
+and what they share:
+
+options         the options that all clients have, checked before anything runs
+http            what every HTTP client here needs
+failures        what went wrong, in words
+waiting         how long to wait before another attempt
+losses          why it can't go on: for good, or until another attempt
+received        what a reader gets
 """
 
+from .chat.openai import OpenAIChat, openai_chat, openai_models
+from .chat.upstream import UpstreamError
 from .losses import ConnectionLost, Loss, Refused
-from .openai import OpenAIChat, UpstreamError, openai_chat, openai_models
-from .publishing import Publisher, publisher
-from .publishing_encoding import NotPublishable
-from .publishing_report import Acknowledgement, ItemRefused, PublishReport
-from .publishing_sink import publish
-from .reading import events, job
+from .over_http.producers import events, job
+from .over_websocket.producer import websocket
+from .over_websocket.session import SubscriptionRefused
+from .publishing.encoding import NotPublishable
+from .publishing.publisher import Publisher, publisher
+from .publishing.report import Acknowledgement, ItemRefused, PublishReport
+from .publishing.sink import publish
 from .received import Event, Gap
-from .websocket_reading import websocket
-from .websocket_session import SubscriptionRefused
 
 __all__ = [
     "Acknowledgement",

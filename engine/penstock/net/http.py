@@ -1,61 +1,74 @@
-"""What every HTTP client here needs: bodies to their end, statuses, ``Retry-After``, problems."""
+"""What every HTTP client here needs: URLs, bodies whole and to their end, codings, media types."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import httpx
 import trio
 
-from .failures import detail_of, status_line, system_error
-from .losses import AlreadyFinished, ConnectionLost, Refused
+from .losses import Refused
 
-_MAX_ERROR_BYTES = 64 * 1024
-_TEMPORARY = (408, 425, 429)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?")
+TOPIC_URL = "http://127.0.0.1:8000/topics/NAME"
+"""What the URL of a topic is like, for those who gave another."""
+
+_MAX_SHORT_BYTES = 64 * 1024
 
 
-def parsed_url(url: str) -> httpx.URL:
-    """An HTTP URL with a host. Raises `Refused` for anything else."""
+def parsed_url(url: str, like: str = TOPIC_URL) -> httpx.URL:
+    """An HTTP URL with a host.
+
+    Raises `Refused` for anything else; its words go behind the name of what was given.
+    """
     try:
-        urlsplit(url)  # stricter about hosts
+        _ = urlsplit(url).port  # stricter about hosts and ports
         parsed = httpx.URL(url)
     except (ValueError, httpx.InvalidURL) as error:
-        raise Refused(f"not a URL: {error}") from error
+        raise Refused(f"is not a URL: {error}") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Refused("not the URL of a topic, which is like http://127.0.0.1:8000/topics/NAME")
+        raise Refused(f"must be like {like}")
     return parsed
 
 
-def header_problem(name: str, value: str) -> str | None:
-    """Why this can't be a header (RFC 9110, 5.5), where it can't. It doesn't say the value."""
-    if _HEADER_NAME.fullmatch(name) is None:
-        return f"{name[:80]!r} is no name of a header"
-    if _HEADER_VALUE.fullmatch(value) is None:
-        return f"the value of {name} must be printable ASCII on one line"
-    return None
+# Requests
 
 
-def retry_after_seconds(value: str | None, now: datetime) -> float:
-    """The seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3), 0 where it says nothing."""
-    if value is None:
-        return 0.0
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    # A date without a zone is in GMT, as every HTTP date is.
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
+def in_one_piece(request: httpx.Request) -> httpx.Request:
+    """The same request, made of bytes, that leaves nothing behind where the connection breaks.
+
+    httpx sends bytes through an async generator, and leaves that to the garbage collector, with a
+    warning, where the connection breaks before they are sent.
+    """
+    request.stream = _WholeBody(request.content)
+    return request
+
+
+class _WholeBody(httpx.AsyncByteStream):
+    """A body that can be sent again, as redirects and further attempts do."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __aiter__(self) -> _Once:
+        return _Once(self._body)
+
+
+class _Once:
+    def __init__(self, body: bytes) -> None:
+        self._left = [body]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+# Answers
 
 
 async def pieces_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -73,65 +86,31 @@ async def pieces_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
                 continue
 
 
-async def require_success(response: httpx.Response, *, asked_before: bool = False) -> None:
-    """Pass a 200, and a 201, on.
-
-    `asked_before` says that the same request has been answered well already. Then a 400 that isn't
-    explained comes of a request that was cut short on its way, and may pass.
-
-    Raises `AlreadyFinished` for 204, `ConnectionLost` for a status that may pass (408, 425, 429 and
-    5xx) with its ``Retry-After``, and `Refused`, with the problem's words, for any other.
-    """
-    status = response.status_code
-    if status == HTTPStatus.NO_CONTENT:
-        raise AlreadyFinished
-    if status in (HTTPStatus.OK, HTTPStatus.CREATED):
-        return
-    detail = ""
-    temporary = status in _TEMPORARY or response.is_server_error
-    if not temporary:
-        detail = await _detail(response)
-        temporary = status == HTTPStatus.BAD_REQUEST and asked_before and not detail
-    if temporary:
-        pause = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
-        raise ConnectionLost(f"the server answered {_status(response)}", pause)
-    raise Refused(f"{_status(response)}{detail}", status)
-
-
-def require_asked_coding(response: httpx.Response) -> None:
-    """Demand that the body is compressed as was asked for, if it is. Raises `Refused`."""
-    asked = {
-        each.partition(";")[0].strip().lower()
-        for each in response.request.headers.get("Accept-Encoding", "").split(",")
-    }
-    given = {
-        each.strip().lower() for each in response.headers.get("Content-Encoding", "").split(",")
-    }
-    unasked = ", ".join(sorted(given - asked - {"", "identity"}))
-    if unasked:
-        raise Refused(f"the answer is compressed as {unasked[:80]}, which was not asked for")
-
-
-def problem_of(error: httpx.RequestError) -> str:
-    """What went wrong with a request, in words."""
-    if isinstance(error, httpx.ReadTimeout):
-        return "the server has been silent for too long"
-    return system_error(error)
-
-
-def _status(response: httpx.Response) -> str:
-    phrase = response.reason_phrase  # which HTTP/2 has none of
-    return f"{response.status_code} {phrase}" if phrase else status_line(response.status_code)
-
-
-async def _detail(response: httpx.Response) -> str:
-    """``: no such topic``, of a problem document (RFC 9457), where there is one."""
-    if int(response.headers.get("Content-Length") or 0) > _MAX_ERROR_BYTES:
-        return ""
+async def short_body(response: httpx.Response) -> bytes:
+    """The body, at most 64 KiB; nothing where it is longer. Raises `httpx.RequestError`."""
+    if int(response.headers.get("Content-Length") or 0) > _MAX_SHORT_BYTES:
+        return b""
     body = b""
     async with aclosing(pieces_of(response)) as pieces:
         async for piece in pieces:
             body += piece
-            if len(body) > _MAX_ERROR_BYTES:
-                return ""
-    return detail_of(body)
+            if len(body) > _MAX_SHORT_BYTES:
+                return b""
+    return body
+
+
+def unasked_coding(response: httpx.Response) -> str:
+    """As what the body is compressed that was not asked for; "" where it isn't."""
+    asked = _codings(response.request.headers.get("Accept-Encoding", ""))
+    given = _codings(response.headers.get("Content-Encoding", ""))
+    return ", ".join(sorted(given - asked - {"", "identity"}))[:80]
+
+
+def _codings(header: str) -> set[str]:
+    return {each.partition(";")[0].strip().lower() for each in header.split(",")}
+
+
+def media_type_of(response: httpx.Response) -> str:
+    """The media type without its parameters, in small letters; "" where there is none."""
+    given: str = response.headers.get("Content-Type", "")
+    return given.partition(";")[0].strip().lower()

@@ -1,10 +1,14 @@
-"""Why reading can't go on: for good, or until another attempt."""
+"""Why a client can't go on: for good, or until another attempt."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from penstock._errors import PenstockError
+
+logger = logging.getLogger("penstock.net")
 
 
 class Refused(PenstockError):
@@ -41,10 +45,6 @@ class ConnectionLost(PenstockError):
         return self.problem
 
 
-class AlreadyFinished(Exception):
-    """The log was finished at the cursor already, so there was nothing to send, not even that."""
-
-
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A lost connection, as ``on_loss`` is told of it.
@@ -60,3 +60,12 @@ class Loss:
     attempt: int
     delay: float
     cursor: str | None
+
+
+def log_loss(url: str, loss: Loss) -> None:
+    """What becomes of losses where nobody else is told: the first in a row is a warning."""
+    level = logging.WARNING if loss.attempt == 1 else logging.DEBUG
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]  # user and query may hold a secret
+    place = parts._replace(netloc=host, query="", fragment="").geturl()
+    logger.log(level, "%s: %s; trying again in %.3g s", place, loss.problem, loss.delay)

@@ -16,11 +16,14 @@ _SPARE = 64
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """An answer that is on its way: its run, and the id of the message that it is."""
+    """An answer that is on its way: its run, the id of the message that it is, and whether that
+    message was there before.
+    """
 
     job: str
     run: str
     message: str
+    continues: bool = False
 
 
 class Chats:

@@ -1,7 +1,9 @@
 """An answer's log as a UI message stream: ``data: {chunk}`` for each step of a message. Pure.
 
 Text and reasoning come as start, deltas and end, tool calls as start and deltas, and as a whole at
-the end of the answer, where ``finish`` and ``[DONE]`` follow.
+the end of the answer, where ``finish`` and ``[DONE]`` follow. An answer that goes on in the message
+before it, after the results of tools, is a step of its own in it: else a page could not tell its
+tool calls, which are answered, from new ones.
 
 Source: AI SDK, "Stream protocols", data stream protocol v1 (``x-vercel-ai-ui-message-stream: v1``).
 """
@@ -17,6 +19,7 @@ import msgspec
 from penstock.wire import (
     JSON,
     End,
+    FinishReason,
     Keepalive,
     ServerMessage,
     Subscribed,
@@ -40,10 +43,12 @@ class UIFraming:
 
     Attributes:
         message_id: of the message that it is.
+        continues: whether the message was there before, and this is one more step of it.
         cancelled: whether the run was cancelled, asked once its log has ended.
     """
 
     message_id: str
+    continues: bool = False
     cancelled: Callable[[], bool] = field(compare=False, default=lambda: False)
     transport: str = "sse"
 
@@ -52,13 +57,19 @@ class UIFraming:
         if event.name is not None:
             problem: Any = msgspec.json.decode(event.json)
             return _chunk("error", errorText=problem["detail"])
-        return b"".join(_chunks(read_delta(event.json)))
+        piece = read_delta(event.json)
+        chunks = b"".join(_chunks(piece))
+        if piece.finish_reason is None:
+            return chunks
+        step = _chunk("finish-step") if self.continues else b""
+        return chunks + step + _chunk("finish", finishReason=_reason(piece.finish_reason))
 
     def message(self, message: ServerMessage) -> bytes:
         """``start`` at the beginning, ``[DONE]`` at the end, comments in between."""
         match message:
             case Subscribed():
-                return _chunk("start", messageId=self.message_id) + _chunk("start-step")
+                step = _chunk("start-step") if self.continues else b""
+                return _chunk("start", messageId=self.message_id) + step
             case End():
                 aborted = _chunk("abort", reason="cancelled") if self.cancelled() else b""
                 return aborted + _DONE
@@ -81,14 +92,15 @@ def _chunks(piece: AnswerDelta) -> Iterator[bytes]:
         yield from _prose("reasoning", piece.reasoning, piece)
     elif piece.finish_reason is not None:
         yield from map(_whole_call, piece.calls)
-        yield _chunk("finish-step")
-        reason = _REASONS.get(piece.finish_reason, piece.finish_reason)
-        yield _chunk("finish", finishReason=reason)
     for call in piece.tool_calls:
         if piece.begins:
             yield _chunk("tool-input-start", toolCallId=call.id, toolName=call.name)
         if call.arguments:
             yield _chunk("tool-input-delta", toolCallId=call.id, inputTextDelta=call.arguments)
+
+
+def _reason(finish_reason: FinishReason) -> str:
+    return _REASONS.get(finish_reason, finish_reason)
 
 
 def _prose(kind: PartKind, text: str, piece: AnswerDelta) -> Iterator[bytes]:

@@ -86,7 +86,16 @@ def test_messages() -> None:
     (opening,) = data_of(CHUNKS.message(Subscribed("m.1", "abc-0")))
     assert opening["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     start = data_of(UI.message(Subscribed("m.1", "abc-0")))
+    assert start == [{"type": "start", "messageId": "msg-1"}]
+
+
+def test_an_answer_that_continues_a_message_is_a_step_of_it() -> None:
+    going_on = UIFraming("msg-1", continues=True)
+    start = data_of(going_on.message(Subscribed("m.1", "abc-0")))
     assert start == [{"type": "start", "messageId": "msg-1"}, {"type": "start-step"}]
+    end = framed(going_on, AnswerDelta(finish_reason="stop", part=1))
+    assert [part["type"] for part in end] == ["finish-step", "finish"]
+    assert going_on != UI
 
 
 def test_all_readers_of_a_run_share_a_framing() -> None:
@@ -97,9 +106,9 @@ def test_all_readers_of_a_run_share_a_framing() -> None:
     assert again == CHUNKS
     assert hash(again) == hash(CHUNKS)
     assert WITH_USAGE != CHUNKS
-    assert UIFraming("msg-1", gone) == UI
+    assert UIFraming("msg-1", cancelled=gone) == UI
     assert "cancelled" in str(again.message(End("m.1", "a-1")))
-    assert "abort" in str(UIFraming("msg-1", gone).message(End("m.1", "a-1")))
+    assert "abort" in str(UIFraming("msg-1", cancelled=gone).message(End("m.1", "a-1")))
 
 
 def test_parts_of_a_ui_message_begin_and_end() -> None:
@@ -132,7 +141,6 @@ def test_parts_of_a_ui_message_begin_and_end() -> None:
         "tool-input-delta",
         "tool-input-available",
         "tool-input-error",
-        "finish-step",
         "finish",
     ]
     assert parts[9]["input"] == {}
