@@ -40,6 +40,7 @@ class Channel:
 
     __slots__ = (
         "_buffer",
+        "_failure",
         "_inlet",
         "_line",
         "_open_senders",
@@ -62,6 +63,7 @@ class Channel:
         self._line: deque[_WaitingSender] = deque()
         self._receivers = ParkingLot()
         self._unyielded = 0
+        self._failure: Exception | None = None
         self.abandoned = 0
         self.passed = 0
         self.peak = 0
@@ -86,6 +88,22 @@ class Channel:
     def waiting(self) -> tuple[int, int]:
         """How many senders and receivers are waiting right now."""
         return len(self._line), len(self._receivers)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the receiver waits, having dealt with all that was ever sent."""
+        return bool(self._receivers) and not self._buffer and not self._receiver_closed
+
+    def note_passed(self, count: int) -> None:
+        """Count items that were dealt with in the receiver's place, while it `is_idle`."""
+        self.passed += count
+        if count > self.peak:
+            self.peak = count
+
+    def fail(self, failure: Exception) -> None:
+        """Let the receiver, which `is_idle`, raise what was raised in its place."""
+        self._failure = failure
+        self._receivers.unpark_all()
 
     async def send(self, items: Chunk) -> None:
         """Pass a list on, waiting for room as the policy says; the list is given away.
@@ -166,6 +184,8 @@ class Channel:
         started = self.receive_waits.begin()
         try:
             while not self._buffer:
+                if self._failure is not None:
+                    raise self._failure
                 if self._receiver_closed:
                     await trio.lowlevel.checkpoint()  # where it closed by a failure: be cancelled
                     raise trio.ClosedResourceError("the run that fed this receiver is over")

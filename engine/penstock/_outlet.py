@@ -17,6 +17,9 @@ from ._errors import ItemFailed, StageError, short_repr
 from ._pace import BUDGET, Pace
 from ._spec import Chunk, Node, Step, StepOp, StepSink
 
+_SELDOM = 0.0001
+"""Seconds between two items from which on they are few: more of them travel in chunks."""
+
 
 class Probe:
     """The running counts of one stage, and the control that its fused function gets."""
@@ -80,6 +83,8 @@ class Outlet:
         "_head",
         "_pace",
         "_reader",
+        "_relay",
+        "_sent",
         "_sink",
         "_steps",
         "_unyielded",
@@ -112,6 +117,8 @@ class Outlet:
         self._channel = channel
         self._reader = reader
         self._pace = Pace()
+        self._relay: Outlet | None = None
+        self._sent = 0.0
         self._unyielded = 0.0
         self.scope = trio.CancelScope()
         self.head_scope = trio.CancelScope()
@@ -124,9 +131,46 @@ class Outlet:
         """How many items a synchronous source should give next."""
         return self._pace.size
 
+    def relay_to(self, outlet: Outlet) -> None:
+        """Items go through a channel to a task that has nothing to do but hand them to `outlet`."""
+        self._relay = outlet
+
     async def __call__(self, item: Any) -> None:
         """See `Sender.__call__`."""
-        await self.chunk([item])
+        if self._relay is None:
+            await self.chunk([item])
+            return
+        before, self._sent = self._sent, perf_counter()
+        if self._sent - before > _SELDOM and self._is_relay_idle(self._relay):
+            await self._hand_over([item], self._relay)
+        else:
+            await self.chunk([item])
+
+    def _is_relay_idle(self, relay: Outlet) -> bool:
+        assert self._channel is not None, "a relay is behind a channel"
+        return self._channel.is_idle and not relay.head_scope.cancel_called
+
+    async def _hand_over(self, items: Chunk, relay: Outlet) -> None:
+        """Do the relay's work in its place: waking its task costs more than most work does.
+
+        What fails there is raised by its task, as it would be otherwise.
+        """
+        assert self._channel is not None, "a relay is behind a channel"
+        assert self._head is not None, "a relay feeds no relay"
+        self._head.items_out += len(items)
+        self._channel.note_passed(len(items))
+        self.sending += 1
+        try:
+            await relay.chunk(items)
+        except Exception as error:  # noqa: BLE001 - raised by the relay's task
+            self._channel.fail(error)
+            await trio.sleep_forever()
+        finally:
+            self.sending -= 1
+        if self.stopping and not self.sending:
+            self.head_scope.cancel("told to stop")
+        if self.head_scope.cancel_called:
+            await trio.lowlevel.checkpoint()
 
     def skipped(self, count: int) -> None:
         """See `CountingSender.skipped`."""

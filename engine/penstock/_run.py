@@ -68,6 +68,8 @@ class Run(Generic[R]):
         for task in self._tasks:
             feeds = planned.upstream(task.segment)
             task.upstream = [each for each in self._tasks if each.segment in feeds]
+            if len(task.upstream) == 1:
+                task.relay_for(task.upstream[0])
         self._measure = Measure(planned, self._tasks, probes, channels)
 
     # What users call

@@ -52,6 +52,11 @@ class SegmentTask:
         """Items taken from the inlet that its stages have not looked at yet."""
         return 0 if self._receiver is None else self._receiver.held
 
+    def relay_for(self, task: SegmentTask) -> None:
+        """Be the relay of another task, which may do this one's work while this one waits."""
+        if self.segment.relay and self._outlet_channel is None:
+            task._outlet.relay_to(self._outlet)
+
     @property
     def is_source(self) -> bool:
         """Whether it makes items rather than receive them."""
