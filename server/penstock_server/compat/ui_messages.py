@@ -1,6 +1,7 @@
 """What a client of the UI message stream asks for, read from its body. Pure.
 
-A UI message has parts that a page shows: text, files, tool calls with their results. The model gets
+A UI message has parts that a page shows: text, files, tool calls with their results; or, from a
+client that knows no parts, its text as ``content``. The model gets
 the same conversation as `ChatMessage`: an assistant's message with tool calls that have results
 becomes a message for the calls and one for each result. What a model can't use (reasoning, sources,
 a page's own data, calls without a result) is left out.
@@ -82,7 +83,7 @@ def parse_ui_request(body: bytes) -> UIRequest:
         raise BadChatRequest(f"id must have 1 to {_LONGEST_ID} characters.", "id")
     model = optional(members, "model", str)
     messages: list[_UIMessage] = [
-        converted(value, _UIMessage, f"messages[{index}]")
+        converted(_with_parts(value), _UIMessage, f"messages[{index}]")
         for index, value in enumerate(given_messages(members))
     ]
     said = [each for at, message in enumerate(messages) for each in _said(message, at)]
@@ -97,6 +98,16 @@ def parse_ui_request(body: bytes) -> UIRequest:
         ChatRequest(said, checked_parameters(known)),
         last.id if last.role == "assistant" else None,
     )
+
+
+def _with_parts(message: object) -> object:
+    """A message whose text is in ``content`` alone, as one with parts; any other as it is."""
+    if not isinstance(message, dict) or "parts" in message:
+        return message  # pyright: ignore[reportUnknownVariableType]  # whatever it is
+    fields = cast("dict[str, object]", message)
+    content = fields.get("content")
+    parts = [{"type": "text", "text": content}]
+    return {**fields, "parts": parts} if isinstance(content, str) else fields
 
 
 def _said(message: _UIMessage, index: int) -> list[ChatMessage]:

@@ -198,6 +198,14 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
 TEXT = {"type": "text", "text": "?"}
 
 
+def test_a_message_without_parts_is_its_content() -> None:
+    request = said({"role": "user", "content": "hello"}).request
+    assert [(each.role, each.text) for each in request.messages] == [("user", "hello")]
+    for content in (None, ["hello"], 7):
+        with pytest.raises(BadChatRequest, match="parts"):
+            said({"role": "user", "content": content})
+
+
 def test_a_ui_request() -> None:
     asked = said(
         {"role": "system", "parts": [{"type": "text", "text": "Be brief."}]},
