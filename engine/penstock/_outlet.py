@@ -142,7 +142,7 @@ class Outlet:
             return
         before, self._sent = self._sent, perf_counter()
         if self._sent - before > _SELDOM and self._is_relay_idle(self._relay):
-            await self._hand_over([item], self._relay)
+            await self.chunk([item], relay=self._relay)
         else:
             await self.chunk([item])
 
@@ -156,35 +156,32 @@ class Outlet:
         What fails there is raised by its task, as it would be otherwise.
         """
         assert self._channel is not None, "a relay is behind a channel"
-        assert self._head is not None, "a relay feeds no relay"
-        self._head.items_out += len(items)
         self._channel.note_passed(len(items))
-        self.sending += 1
         try:
             await relay.chunk(items)
         except Exception as error:  # noqa: BLE001 - raised by the relay's task
             self._channel.fail(error)
             await trio.sleep_forever()
-        finally:
-            self.sending -= 1
-        if self.stopping and not self.sending:
-            self.head_scope.cancel("told to stop")
-        if self.head_scope.cancel_called:
-            await trio.lowlevel.checkpoint()
 
     def skipped(self, count: int) -> None:
         """See `CountingSender.skipped`."""
         assert self._head is not None, "only a head leaves items out"
         self._head.skipped(count)
 
-    async def chunk(self, items: Chunk, started: float | None = None) -> None:
-        """See `Sender.chunk`. ``started`` is when a synchronous source began to make them."""
+    async def chunk(
+        self, items: Chunk, started: float | None = None, relay: Outlet | None = None
+    ) -> None:
+        """See `Sender.chunk`. ``started`` is when a synchronous source began to make them, `relay`
+        is given where this task is to do its work.
+        """
         if self._head is not None:
             self._head.items_out += len(items)
         self.sending += 1
         try:
             size = self._pace.size
-            if len(items) <= size or not (self._steps or self._consume):
+            if relay is not None:
+                await self._hand_over(items, relay)
+            elif len(items) <= size or not (self._steps or self._consume):
                 await self._pass(items, perf_counter() if started is None else started)
             else:
                 await self._pass_in_pieces(items)
