@@ -122,6 +122,12 @@ class ServerProcess:
         top = psutil.Process(self.process.pid)
         return sum(each.memory_info().rss for each in [top, *top.children(recursive=True)])
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What it has computed so far, which doesn't grow while others have the processor."""
+        spent = psutil.Process(self.process.pid).cpu_times()
+        return float(spent.user + spent.system)
+
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(self.url + path, **options)
 
