@@ -19,29 +19,26 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import closing
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import trio
 from quart import Response
-from tail import Tail
 
 import penstock as ps
 from penstock_server import Server
 
 DEMO = Path(tempfile.gettempdir()) / f"penstock-demo-{os.getpid()}.log"
 LOGFILE = Path(os.environ.get("LOGFILE") or DEMO)
-LOOK_EVERY = 0.25
 
 server = Server(title="Log file")
 
 
 @server.topic("lines", retain=1000)
 def lines() -> ps.Stream[str]:
-    """What is added to the file, line by line."""
-    return follow(LOGFILE)
+    """What is added to the file, line by line; it needn't be there yet."""
+    return ps.follow(LOGFILE, errors="skip")
 
 
 @server.topic("levels", retain=600)
@@ -49,18 +46,6 @@ def levels() -> ps.Stream[dict[str, Any]]:
     """How many lines of each level there were in each second."""
     found = lines.values().map(level_of)
     return found.merge(ps.every(1)).via(count_each_second)
-
-
-@ps.producer
-async def follow(path: Path) -> AsyncIterator[str]:
-    """Lines from the end of a file, for ever; it needn't be there yet."""
-    with closing(Tail(path)) as tail:
-        while True:
-            added = await trio.to_thread.run_sync(tail.new_lines)
-            for line in added:
-                yield line
-            if not added:
-                await trio.sleep(LOOK_EVERY)
 
 
 _STATUS = re.compile(r'" ([1-5])\d\d ')

@@ -1,6 +1,7 @@
 # Sourced by the other scripts: makes .venv, or brings it up to date, and does nothing when it is.
 #
 #   ensure_venv EXTRAS     e.g.  ensure_venv server,net
+#   ensure_peers           what the benchmarks compare with, as far as it can be had
 #
 # Needs only Python 3.11 or newer with its venv module. A stamp beside the environment holds a
 # checksum of what was installed, so the second call costs a few milliseconds.
@@ -60,4 +61,25 @@ ensure_venv() {
     }
     [ "$extras" != dev ] || install_npm_material || return 1
     echo "$wanted" >"$stamp"
+}
+
+# The extra `bench`, after ensure_venv. What can't be installed, for this Python or at all, is said
+# and left out, and tried again the next time.
+ensure_peers() {
+    stamp="$venv/.installed-bench"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    echo "penstock: installing what the benchmarks compare with …" >&2
+    peers=$("$venv/bin/python" -c "import sys, tomllib
+with open(sys.argv[1], 'rb') as file:
+    print(*tomllib.load(file)['project']['optional-dependencies']['bench'])" "$root/pyproject.toml")
+    left_out=
+    for peer in $peers; do
+        PIP_CONSTRAINT="$root/constraints.txt" "$venv/bin/python" -m pip install --quiet --quiet \
+            --disable-pip-version-check --only-binary=:all: "$peer" || left_out="$left_out $peer"
+    done
+    if [ -n "$left_out" ]; then
+        echo "penstock: can't be installed here, and is left out:$left_out" >&2
+    else
+        echo "$wanted" >"$stamp"
+    fi
 }

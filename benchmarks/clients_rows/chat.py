@@ -27,8 +27,8 @@ from typing import Any
 import psutil
 
 from ..fan.processes import free_port, running
-from . import Effort, Row
-from .figures import Figure, summary
+from ..figures import Figure, summary
+from ..rows import Effort, Row
 
 PAIRS = 300
 CHATS = 200

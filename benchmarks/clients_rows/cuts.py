@@ -18,8 +18,8 @@ from tests.e2e.faulty_proxy import faulty_proxy, random_cuts
 import penstock as ps
 from penstock.net import Event, Loss, events
 
-from . import Effort, Row
-from .figures import Figure, summary
+from ..figures import Figure, summary
+from ..rows import Effort, Row
 from .serving import Served, served
 
 EVENTS = 15_000

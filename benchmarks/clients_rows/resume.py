@@ -18,8 +18,8 @@ from tests.e2e.faulty_proxy import faulty_proxy
 import penstock as ps
 from penstock.net import Loss, events
 
-from . import Effort, Row
-from .figures import Figure, at_most
+from ..figures import Figure, at_most
+from ..rows import Effort, Row
 from .serving import Served, served
 
 DELAY = 0.1

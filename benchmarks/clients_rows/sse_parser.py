@@ -19,8 +19,8 @@ from httpx_sse._decoders import SSELineDecoder
 
 from penstock.wire import SSEDecoder, cursor_text, encode_comment, encode_json, event_block
 
-from . import Effort, Row
-from .figures import Figure, in_turn, ratio, summary
+from ..figures import Figure, in_turn, ratio, summary
+from ..rows import Effort, Row
 
 EVENTS = 50_000
 SIZES = {"64 KiB": 65_536, "1 KiB": 1_024}

@@ -20,8 +20,8 @@ import penstock as ps
 from penstock.net import events
 from penstock.wire import cursor_text, encode_event
 
-from . import Effort, Row
-from .figures import Figure, in_turn, ratio, summary
+from ..figures import Figure, in_turn, ratio, summary
+from ..rows import Effort, Row
 from .sse_parser import EVENTS, pieces, stream
 
 URL = "http://bench/topics/cpu"

@@ -18,8 +18,8 @@ import trio
 import penstock as ps
 from penstock.net import websocket
 
-from . import Effort, Row
-from .figures import Figure, in_turn, summary
+from ..figures import Figure, in_turn, summary
+from ..rows import Effort, Row
 from .serving import Served, served
 
 EVENTS = 300_000

@@ -32,7 +32,7 @@ from outcome import Error, Outcome, Value
 from trio.lowlevel import ParkingLot
 
 from ._overflow import make_buffer
-from ._spec import Chunk, Inlet
+from ._spec import Chunk, Inlet, Overflow
 
 
 class Channel:
@@ -44,8 +44,9 @@ class Channel:
         "_inlet",
         "_line",
         "_open_senders",
+        "_receiver",
         "_receiver_closed",
-        "_receivers",
+        "_sources",
         "_unyielded",
         "abandoned",
         "passed",
@@ -61,7 +62,8 @@ class Channel:
         self._open_senders = senders
         self._receiver_closed = False
         self._line: deque[_WaitingSender] = deque()
-        self._receivers = ParkingLot()
+        self._receiver: trio.lowlevel.Task | None = None
+        self._sources = ParkingLot()
         self._unyielded = 0
         self._failure: Exception | None = None
         self.abandoned = 0
@@ -80,6 +82,11 @@ class Channel:
         return self._inlet.capacity
 
     @property
+    def overflow(self) -> Overflow:
+        """What happens when it is full."""
+        return self._inlet.overflow
+
+    @property
     def dropped(self) -> int:
         """Items thrown away by the overflow policy."""
         return self._buffer.dropped
@@ -87,12 +94,31 @@ class Channel:
     @property
     def waiting(self) -> tuple[int, int]:
         """How many senders and receivers are waiting right now."""
-        return len(self._line), len(self._receivers)
+        return len(self._line), int(self._receiver is not None)
+
+    @property
+    def in_line(self) -> int:
+        """Items that waiting senders hold."""
+        return sum(len(waiting.items) for waiting in self._line)
 
     @property
     def is_idle(self) -> bool:
         """Whether the receiver waits, having dealt with all that was ever sent."""
-        return bool(self._receivers) and not self._buffer and not self._receiver_closed
+        return self._receiver is not None and not self._buffer and not self._receiver_closed
+
+    async def until_idle(self) -> None:
+        """Wait until it `is_idle`, or the receiver is closed.
+
+        At once where somebody asked for a buffer, or others send, too, and could be ahead for ever.
+        """
+        if self._inlet != Inlet() or self._open_senders > 1:
+            return
+        started = self.send_waits.begin()
+        try:
+            while not (self.is_idle or self._receiver_closed):
+                await self._sources.park()
+        finally:
+            self.send_waits.end(started)
 
     def note_passed(self, count: int) -> None:
         """Count items that were dealt with in the receiver's place, while it `is_idle`."""
@@ -103,38 +129,50 @@ class Channel:
     def fail(self, failure: Exception) -> None:
         """Let the receiver, which `is_idle`, raise what was raised in its place."""
         self._failure = failure
-        self._receivers.unpark_all()
+        self._wake_receiver()
 
-    async def send(self, items: Chunk) -> None:
+    async def send(self, items: Chunk, unsent: Chunk | None = None) -> bool:
         """Pass a list on, waiting for room as the policy says; the list is given away.
 
+        Gives whether the other tasks had their turn meanwhile.
         Raises ``trio.BrokenResourceError`` once the receiver is closed and `BufferOverflow` where
-        the policy is ``"fail"``. Cancelled while it waits, a prefix of the items has been sent.
+        the policy is ``"fail"``. Cancelled while it waits, a prefix of the items has been sent;
+        the others are counted as turned away, or put into ``unsent``, and the sender has them.
         """
         rest = items if self._line else self._put(items)
         if rest:
-            await self._send_in_line(rest)
-        elif self._unyielded >= self._inlet.capacity:
+            await self._send_in_line(rest, unsent)
+            return True
+        if self._inlet.overflow != "block" and self._unyielded >= self._inlet.capacity:
             self._unyielded = 0
             await trio.lowlevel.checkpoint()
+            return True
+        return False
 
     def _put(self, items: Chunk) -> Chunk:
         given = len(items)
         if self._receiver_closed:
             self.turned_away += given
             raise trio.BrokenResourceError("the stages behind want no more items")
-        rest = self._buffer.put(items)
+        buffer = self._buffer
+        before = len(buffer) + buffer.dropped
+        try:
+            rest = buffer.put(items)
+        except Exception:
+            taken = len(buffer) + buffer.dropped - before
+            self.passed += taken
+            self.turned_away += given - taken
+            raise
         taken = given - len(rest)
-        held = len(self._buffer)
+        held = len(buffer)
         self.passed += taken
         self._unyielded += taken
         if held > self.peak:
             self.peak = held
-        if self._receivers:
-            self._receivers.unpark()
+        self._wake_receiver()
         return rest
 
-    async def _send_in_line(self, rest: Chunk) -> None:
+    async def _send_in_line(self, rest: Chunk, unsent: Chunk | None) -> None:
         """Leave the items with the receiver, which wakes this task when all have gone in."""
         self._unyielded = 0
         waiting = _WaitingSender(trio.lowlevel.current_task(), rest)
@@ -142,7 +180,10 @@ class Channel:
 
         def leave_line(_: object) -> trio.lowlevel.Abort:
             self._line.remove(waiting)
-            self.turned_away += len(waiting.items)
+            if unsent is None:
+                self.turned_away += len(waiting.items)
+            else:
+                unsent.extend(waiting.items)
             self._serve_line()
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -191,9 +232,21 @@ class Channel:
                     raise trio.ClosedResourceError("the run that fed this receiver is over")
                 if not self._open_senders:
                     raise trio.EndOfChannel
-                await self._receivers.park()
+                if self._sources:
+                    self._sources.unpark_all()
+                self._receiver = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         finally:
             self.receive_waits.end(started)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake_receiver(self) -> None:
+        if self._receiver is not None:
+            trio.lowlevel.reschedule(self._receiver)
+            self._receiver = None
 
     def close_sender(self) -> None:
         """One sender is done; call once a sender.
@@ -203,14 +256,15 @@ class Channel:
         """
         self._open_senders -= 1
         if not self._open_senders:
-            self._receivers.unpark_all()
+            self._wake_receiver()
 
     def close_receiver(self) -> None:
         """The receiver is done: what is left is abandoned and counted, senders are broken."""
         if not self._receiver_closed:
             self._receiver_closed = True
             self.abandoned += len(self._buffer.take())
-            self._receivers.unpark_all()
+            self._wake_receiver()
+            self._sources.unpark_all()
             self._serve_line()
 
 
@@ -259,16 +313,29 @@ class ChannelReceiver:
     Leaving an ``async for`` early keeps the items that were not looked at for the next read.
     """
 
-    __slots__ = ("_channel", "_items")
+    __slots__ = ("_asked", "_channel", "_items", "_latest")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._items: Iterator[Any] = iter(())
+        self._latest = 0
+        self._asked: trio.Event | None = None
 
     @property
     def held(self) -> int:
         """Items taken from the channel and not yet handed out."""
         return length_hint(self._items)
+
+    @property
+    def lent(self) -> int:
+        """Items handed out since it was last waited on: one, or a chunk."""
+        return self._latest
+
+    def asked_event(self) -> trio.Event:
+        """Set when it is first read from."""
+        if self._asked is None:
+            self._asked = trio.Event()
+        return self._asked
 
     def close(self) -> None:
         """Abandon what is left, here and in the channel."""
@@ -278,8 +345,15 @@ class ChannelReceiver:
 
     async def chunk(self) -> Chunk:
         """See `Receiver.chunk`."""
-        rest = list(self._items)
-        return rest or await self._channel.receive()
+        items = list(self._items) or await self._receive()
+        self._latest = len(items)
+        return items
+
+    async def _receive(self) -> Chunk:
+        self._latest = 0
+        if self._asked is not None:
+            self._asked.set()
+        return await self._channel.receive()
 
     def chunks(self) -> AsyncIterator[Chunk]:
         """See `Receiver.chunks`."""
@@ -292,9 +366,10 @@ class ChannelReceiver:
         for item in self._items:
             return item
         try:
-            self._items = iter(await self._channel.receive())
+            self._items = iter(await self._receive())
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        self._latest = 1
         return next(self._items)
 
 

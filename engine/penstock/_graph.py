@@ -11,16 +11,24 @@ from typing import NoReturn
 
 from ._errors import Location
 from ._plan import Plan, Segment, plan
-from ._spec import Node, StepControl, StepSink, TaskSink
+from ._spec import Gathered, Node, StepControl, StepSink, TaskSink
+
+_MARKED = "#f6c344"
+_DOT_MARK = f', style=filled, fillcolor="{_MARKED}"'
 
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A stage: its name, the number of its task, and the line it was written on."""
+    """A stage: its name, the number of its task, and the line it was written on.
+
+    Of a pipeline that runs, ``note`` is what to say of it.
+    """
 
     name: str
     task: int
     where: Location | None
+    note: str = ""
+    is_bottleneck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +36,14 @@ class GraphEdge:
     """From one stage to the next, by position in `Graph.nodes`.
 
     ``capacity`` is the number of items that the channel between them holds; None where the two
-    are fused, and ``overflow`` says what a full channel does.
+    are fused, and ``overflow`` says what a full channel does. ``held`` items are in it now.
     """
 
     source: int
     target: int
     capacity: int | None
     overflow: str | None
+    held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Graph:
         for task in sorted({node.task for node in self.nodes}):
             lines.append(f'  subgraph task{task}["task {task + 1}"]')
             lines += [
-                f'    n{number}["{_mermaid_text(node.name)}"]'
+                f'    n{number}["{_mermaid_label(node)}"]{":::bottleneck" * node.is_bottleneck}'
                 for number, node in enumerate(self.nodes)
                 if node.task == task
             ]
@@ -59,6 +68,8 @@ class Graph:
         for edge in self.edges:
             label = f'|"{_edge_label(edge)}"|' if edge.capacity is not None else ""
             lines.append(f"  n{edge.source} -->{label} n{edge.target}")
+        if any(node.is_bottleneck for node in self.nodes):
+            lines.append(f"  classDef bottleneck fill:{_MARKED},stroke:#8a6d00,stroke-width:3px")
         return "\n".join(lines) + "\n"
 
     def dot(self, title: str = "") -> str:
@@ -67,7 +78,7 @@ class Graph:
         for task in sorted({node.task for node in self.nodes}):
             lines.append(f'  subgraph cluster_{task} {{ label="task {task + 1}";')
             lines += [
-                f"    n{number} [label={_quoted(node.name)}];"
+                f"    n{number} [label={_dot_label(node)}{_DOT_MARK * node.is_bottleneck}];"
                 for number, node in enumerate(self.nodes)
                 if node.task == task
             ]
@@ -81,21 +92,22 @@ class Graph:
         """One line a task: fused stages joined by ``→``, each task with the channel it feeds."""
         lines = [title] if title else []
         for task in sorted({node.task for node in self.nodes}):
-            names = [node.name for node in self.nodes if node.task == task]
+            names = [_text_label(node) for node in self.nodes if node.task == task]
             feeds = [
                 f" ⇒ {_edge_label(edge)} ⇒ task {self.nodes[edge.target].task + 1}"
                 for edge in self.edges
                 if self.nodes[edge.source].task == task and edge.capacity is not None
             ]
-            lines.append(f"task {task + 1}: {' → '.join(names)}{''.join(feeds)}")
+            lines.append(f"task {task + 1}: {' → '.join(names)}{' and'.join(feeds)}")
         return "\n".join(lines) + "\n"
 
 
 def draw(end: Node) -> Graph:
     """The graph of the pipeline or stream that ends in ``end``."""
-    is_sink = isinstance(end.op, StepSink | TaskSink)
+    is_pipeline = isinstance(end.op, StepSink | TaskSink | Gathered)
     # A stream without a sink is drawn as if something fused read it, which is then left out.
-    planned = plan(end if is_sink else Node("", StepSink(_no_sink), (end,), end.where))
+    closed = end if is_pipeline else Node("", StepSink(_no_sink), (end,), end.where)
+    planned = plan(closed, drawing=not is_pipeline)
     numbers: dict[int, int] = {}
     nodes: list[GraphNode] = []
     for task, segment in enumerate(planned.segments):
@@ -112,18 +124,30 @@ def _edges(planned: Plan, segment: Segment, numbers: dict[int, int]) -> list[Gra
     edges = [
         GraphEdge(numbers[id(one)], numbers[id(two)], None, None) for one, two in pairwise(stages)
     ]
-    if segment.inlet is not None and stages:
-        inlet = planned.channels[segment.inlet]
+    if stages:
         edges += [
             GraphEdge(
-                numbers[id(feed.stages[-1])],
+                numbers[id(sender)],
                 numbers[id(stages[0])],
-                inlet.capacity,
-                inlet.overflow,
+                planned.channels[number].capacity,
+                planned.channels[number].overflow,
             )
-            for feed in planned.upstream(segment)
+            for number in segment.inlets
+            for sender in _senders(planned, number)
         ]
     return edges
+
+
+def _senders(planned: Plan, channel: int) -> list[Node]:
+    """The stages that send into a channel: with the stream, or beside it."""
+    feeds = [feed.stages[-1] for feed in planned.feeds(channel)]
+    tellers = [
+        node
+        for teller in planned.tellers(channel)
+        for node in teller.stages
+        if any(teller.sides[side] == channel for side in node.sides)
+    ]
+    return [*feeds, *tellers]
 
 
 def _no_sink(control: StepControl) -> NoReturn:  # pragma: no cover - only drawn
@@ -132,7 +156,23 @@ def _no_sink(control: StepControl) -> NoReturn:  # pragma: no cover - only drawn
 
 def _edge_label(edge: GraphEdge) -> str:
     overflow = "" if edge.overflow in (None, "block") else f", {edge.overflow}"
-    return f"{edge.capacity:,}{overflow}"
+    held = "" if edge.held is None else f"{edge.held:,} of "
+    return f"{held}{edge.capacity:,}{overflow}"
+
+
+def _text_label(node: GraphNode) -> str:
+    note = f" ({node.note})" if node.note else ""
+    return f"{node.name}{note}{' ◀ bottleneck' * node.is_bottleneck}"
+
+
+def _dot_label(node: GraphNode) -> str:
+    name = _quoted(node.name)
+    return f"{name[:-1]}\\n{_quoted(node.note)[1:]}" if node.note else name
+
+
+def _mermaid_label(node: GraphNode) -> str:
+    note = f"<br/>{_mermaid_text(node.note)}" if node.note else ""
+    return _mermaid_text(node.name) + note
 
 
 def _mermaid_text(text: str) -> str:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from traceback import walk_tb
 
-_EXTRAS = (("penstock_server", "server"), ("penstock.net", "net"))
+_EXTRAS = (
+    ("penstock_server", "server"),
+    ("penstock.net", "net"),
+    ("pyarrow", "parquet"),
+    ("zstandard", "zstd"),
+)
 
 
 def install_hint(error: ImportError) -> str:

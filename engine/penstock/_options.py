@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from ._errors import PipelineError
 from ._spec import caller, function_name
@@ -15,12 +16,12 @@ def refuse(stage: str, problem: str) -> PipelineError:
     return PipelineError(stage, problem, caller())
 
 
-def whole_number(stage: str, option: str, value: Any, *, at_least: int) -> None:
-    """Demand an int of at least ``at_least``; a bool is not a number here."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise refuse(
-            stage, f"{option} must be a whole number of at least {at_least}, got {value!r}"
-        )
+def whole_number(stage: str, option: str, value: Any, *, at_least: int | None = None) -> None:
+    """Demand an int, of at least ``at_least`` where it is given; a bool is not a number here."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or (at_least is not None and value < at_least):
+        bound = "" if at_least is None else f" of at least {at_least}"
+        raise refuse(stage, f"{option} must be a whole number{bound}, got {value!r}")
 
 
 def seconds(stage: str, option: str, value: Any, *, above_zero: bool = True) -> None:
@@ -52,6 +53,23 @@ def function(stage: str, option: str, value: Any, *, instead: str | None = None)
             f"{option} must be an ordinary function, but {function_name(value)} is async;"
             f" use {instead}",
         )
+
+
+def names(stage: str, option: str, value: Any) -> tuple[str, ...]:
+    """Demand a sequence of different texts, at least one."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        given = tuple(cast("Sequence[object]", value))
+        if given and len(set(map(repr, given))) == len(given):
+            texts = [each for each in given if isinstance(each, str)]
+            if len(texts) == len(given):
+                return tuple(texts)
+    raise refuse(stage, f"{option} must be different names, got {value!r}")
+
+
+def delimiter(stage: str, value: Any) -> None:
+    """Demand a character that can stand between the cells of a table."""
+    if not isinstance(value, str) or len(value) != 1 or value in '"\r\n':
+        raise refuse(stage, f"delimiter must be one character, got {value!r}")
 
 
 def is_async(value: Any) -> bool:

@@ -1,4 +1,5 @@
-"""Where a task's items go: the fused operators, then the fused sink or the next task's channel.
+"""Where a task's items go: the fused operators, then the fused sink, the next task's channel, or a
+channel for each branch of a split.
 
 The `Outlet` cuts what its task's head sends to about a millisecond of work, runs the fused steps
 over each piece, and gives the event loop its turn between pieces.
@@ -7,86 +8,66 @@ over each piece, and gives the event loop its turn between pieces.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import trio
+from trio.lowlevel import ParkingLot
 
 from ._channel import Channel
-from ._errors import ItemFailed, StageError, short_repr
-from ._pace import BUDGET, Pace
-from ._spec import Chunk, Node, Step, StepOp, StepSink
+from ._failing import DeadLetters
+from ._pace import BUDGET, MOST, Pace
+from ._probe import HELD_THE_LOOP, Probe
+from ._spec import Chunk, Sink, SplitOp, Step, StepOp, StepSink
 
 _SELDOM = 0.0001
 """Seconds between two items from which on they are few: more of them travel in chunks."""
 
 
-class Probe:
-    """The running counts of one stage, and the control that its fused function gets."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A channel that a task sends to, and the first stage behind it."""
 
-    __slots__ = (
-        "_on_finish",
-        "abandoned",
-        "busy",
-        "errors",
-        "finished",
-        "flushes",
-        "items_in",
-        "items_out",
-        "node",
-        "skipped_items",
-    )
+    channel: Channel
+    reader: Probe
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.items_in = 0
-        self.items_out = 0
-        self.errors = 0
-        self.skipped_items = 0
-        self.abandoned = 0
-        self.busy = 0.0
-        self.finished = False
-        self.flushes: list[Callable[[], Chunk]] = []
 
-    def finish(self) -> None:
-        """See `StepControl.finish`."""
-        self.finished = True
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a task, in the order of the data; a relay has no ``head``."""
 
-    def at_end(self, flush: Callable[[], Chunk]) -> None:
-        """See `StepControl.at_end`."""
-        self.flushes.append(flush)
-
-    def skipped(self, count: int) -> None:
-        """See `StepControl.skipped`."""
-        self.skipped_items += count
-        self.errors += count
-
-    def failure(self, error: BaseException) -> StageError:
-        """The error that the user sees for ``error`` raised by this stage; counts it."""
-        self.errors += 1
-        node = self.node
-        if isinstance(error, ItemFailed):
-            cause = error.__cause__ or error
-            return StageError(node.name, cause, item_repr=short_repr(error.item), where=node.where)
-        return StageError(node.name, error, where=node.where)
+    head: Probe | None
+    steps: list[Probe] = field(default_factory=list[Probe])
+    split: Probe | None = None
+    sink: Probe | None = None
 
 
 class Outlet:
-    """Where a segment's head sends: the fused steps, then the sink or the next channel.
+    """Where a segment's head sends: the fused steps, then the sink or the next channels.
 
-    It is the `Sender` that task operators and producers get.
+    It is the `Sender` that task operators and producers get, and the `Tally` of task sinks.
     """
 
     __slots__ = (
+        "_at_once",
         "_channel",
         "_consume",
+        "_deal",
+        "_dealing",
+        "_gone",
         "_head",
+        "_letters",
         "_pace",
         "_reader",
         "_relay",
         "_sent",
+        "_sides",
         "_sink",
+        "_split",
         "_steps",
+        "_targets",
+        "_turn",
         "_unyielded",
         "head_scope",
         "result",
@@ -96,26 +77,36 @@ class Outlet:
     )
 
     def __init__(
-        self,
-        head: Probe | None,
-        steps: list[Probe],
-        sink: Probe | None,
-        channel: Channel | None,
-        reader: Probe | None,
+        self, stages: Stages, targets: list[Target], sides: dict[Sink[Any, Any], Target]
     ) -> None:
-        self._head = head
+        self._head = stages.head
+        self._split = stages.split
+        self._sink = stages.sink
+        self._targets = targets
+        self._sides = sides
+        self._channel = targets[0].channel if len(targets) == 1 else None
+        self._reader = targets[0].reader if len(targets) == 1 else None
+        self._gone: set[int] = set()
+        self._letters: list[Any] = []
+        for probe in (stages.head, *stages.steps, stages.sink):
+            if probe is not None:
+                probe.letters = self._letters
         self._steps: list[tuple[Probe, Step]] = [
             (probe, probe.node.op.start(probe))
-            for probe in steps
+            for probe in stages.steps
             if isinstance(probe.node.op, StepOp)
         ]
-        self._sink = sink
         self._consume: Callable[[Chunk], None] | None = None
         self.result: Callable[[], Any] | None = None
-        if sink is not None and isinstance(sink.node.op, StepSink):
-            self._consume, self.result = sink.node.op.start(sink)
-        self._channel = channel
-        self._reader = reader
+        if stages.sink is not None and isinstance(stages.sink.node.op, StepSink):
+            self._consume, self.result = stages.sink.node.op.start(stages.sink)
+        self._deal: Callable[[Chunk], list[Chunk]] | None = None
+        if stages.split is not None and isinstance(stages.split.node.op, SplitOp):
+            self._deal = stages.split.node.op.deal
+        self._dealing = False
+        self._turn = ParkingLot()
+        waiting = [each.channel.capacity for each in targets if each.channel.overflow == "block"]
+        self._at_once = min(waiting, default=MOST)
         self._pace = Pace()
         self._relay: Outlet | None = None
         self._sent = 0.0
@@ -135,6 +126,21 @@ class Outlet:
         """Items go through a channel to a task that has nothing to do but hand them to `outlet`."""
         self._relay = outlet
 
+    def target_ended(self, channel: Channel) -> None:
+        """Nobody reads from a channel any more; when that is so of all, the task is cancelled."""
+        for number, target in enumerate(self._targets):
+            if target.channel is channel:
+                self._gone.add(number)
+                if len(self._gone) == len(self._targets):
+                    self.scope.cancel("the stages behind want no more items")
+
+    def close_targets(self) -> None:
+        """The task is done, and has not failed."""
+        for target in (*self._targets, *self._sides.values()):
+            target.channel.close_sender()
+
+    # What operators call: `Sender` and `Tally`
+
     async def __call__(self, item: Any) -> None:
         """See `Sender.__call__`."""
         if self._relay is None:
@@ -146,27 +152,45 @@ class Outlet:
         else:
             await self.chunk([item])
 
-    def _is_relay_idle(self, relay: Outlet) -> bool:
-        assert self._channel is not None, "a relay is behind a channel"
-        return self._channel.is_idle and not relay.head_scope.cancel_called
-
-    async def _hand_over(self, items: Chunk, relay: Outlet) -> None:
-        """Do the relay's work in its place: waking its task costs more than most work does.
-
-        What fails there is raised by its task, as it would be otherwise.
-        """
-        assert self._channel is not None, "a relay is behind a channel"
-        self._channel.note_passed(len(items))
-        try:
-            await relay.chunk(items)
-        except Exception as error:  # noqa: BLE001 - raised by the relay's task
-            self._channel.fail(error)
-            await trio.sleep_forever()
+    async def until_wanted(self) -> None:
+        """See `CountingSender.until_wanted`."""
+        if self._channel is not None and self._deal is None:
+            await self._channel.until_idle()
 
     def skipped(self, count: int) -> None:
-        """See `CountingSender.skipped`."""
-        assert self._head is not None, "only a head leaves items out"
-        self._head.skipped(count)
+        """See `Tally.skipped`."""
+        self._of_head.skipped(count)
+
+    def dropped(self, count: int) -> None:
+        """See `Tally.dropped`."""
+        self._of_head.dropped(count)
+
+    def retried(self, count: int) -> None:
+        """See `Tally.retried`."""
+        self._of_head.retried(count)
+
+    def evicted(self, count: int) -> None:
+        """See `Tally.evicted`."""
+        self._of_head.evicted(count)
+
+    def holds(self, held: Callable[[], int]) -> None:
+        """See `Tally.holds`."""
+        self._of_head.holders.append(held)
+
+    async def dead_letter(
+        self, letters: DeadLetters, item: Any, error: Exception, attempts: int
+    ) -> None:
+        """See `Tally.dead_letter`."""
+        head = self._of_head
+        head.dead_letter(letters, item, error, attempts)
+        head.telling += 1
+        await self.send_letters()
+        head.telling -= 1  # cancelled before, the operator had the item in its hands to the end
+
+    async def aside(self, sink: Sink[Any, Any], items: Chunk) -> None:
+        """See `Tally.aside`."""
+        self._of_head.late += len(items)
+        await self._send_aside(sink, items)
 
     async def chunk(
         self, items: Chunk, started: float | None = None, relay: Outlet | None = None
@@ -192,20 +216,36 @@ class Outlet:
         if self.head_scope.cancel_called:
             await trio.lowlevel.checkpoint()
 
+    # How items get on
+
+    @property
+    def _of_head(self) -> Probe:
+        assert self._head is not None, "only a head leaves items out"
+        return self._head
+
+    def _is_relay_idle(self, relay: Outlet) -> bool:
+        assert self._channel is not None, "a relay is behind a channel"
+        return self._channel.is_idle and not relay.head_scope.cancel_called
+
+    async def _hand_over(self, items: Chunk, relay: Outlet) -> None:
+        """Do the relay's work in its place: waking its task costs more than most work does.
+
+        What fails there is raised by its task, as it would be otherwise.
+        """
+        assert self._channel is not None, "a relay is behind a channel"
+        self._channel.note_passed(len(items))
+        try:
+            await relay.chunk(items)
+        except Exception as error:  # noqa: BLE001 - raised by the relay's task
+            self._channel.fail(error)
+            await trio.sleep_forever()
+
     async def _pass_in_pieces(self, items: Chunk) -> None:
         start = 0
         while start < len(items) and not self.head_scope.cancel_called:
-            end = start + self._pace.size
-            await self._pass(items[start:end], perf_counter())
-            start = end
-        if start < len(items):
-            self._first_fused.abandoned += len(items) - start
-
-    @property
-    def _first_fused(self) -> Probe:
-        first = self._steps[0][0] if self._steps else self._sink
-        assert first is not None, "only fused stages work in pieces"
-        return first
+            piece = items[start : start + self._pace.size]
+            start += len(piece)
+            await self._pass(piece, perf_counter())
 
     async def _pass(self, items: Chunk, started: float) -> None:
         count = len(items)
@@ -215,22 +255,91 @@ class Outlet:
         self._unyielded += seconds
         if items:
             await self._send_on(items)
+        if self._letters:
+            await self.send_letters()
         self._check_finished()
         if self._unyielded >= BUDGET:
             self._unyielded = 0.0
             await trio.lowlevel.checkpoint()
 
     async def _send_on(self, items: Chunk) -> None:
-        assert self._channel is not None, "a segment without a sink has an outlet"
-        try:
-            await self._channel.send(items)
-        except trio.BrokenResourceError:
-            self.scope.cancel("the stages behind want no more items")
-            await trio.lowlevel.checkpoint()
-        except Exception as error:  # noqa: BLE001 - the buffer's policy, or its key function
+        if self._channel is not None and self._deal is None:
             assert self._reader is not None, "a channel has a reader"
-            failure = self._reader.failure(error)
+            await self._send_into(self._channel, self._reader, items)
+        else:
+            await self._deal_out(items)
+
+    async def _deal_out(self, items: Chunk) -> None:
+        """Send to each branch what the split deals to it.
+
+        In pieces that go whole into every branch that makes its senders wait, or not at all, and
+        one piece after the other even where the head sends from several tasks: branches that meet
+        again can rely on it, see `_meeting`.
+        """
+        assert self._split is not None, "several channels are behind a split"
+        while self._dealing:
+            await self._turn.park()
+        self._dealing = True
+        try:
+            for start in range(0, len(items), self._at_once):
+                await self._deal_piece(items[start : start + self._at_once], self._split)
+        finally:
+            self._dealing = False
+            self._turn.unpark()
+
+    async def _deal_piece(self, items: Chunk, split: Probe) -> None:
+        """Send the parts of one piece; items for branches that have all ended are abandoned.
+
+        The split looks at an item when it is first sent on: what it hasn't looked at, it holds.
+        """
+        assert self._deal is not None, "a split deals"
+        left = len(items)
+        for number, part in enumerate(self._deal(items)):
+            if part and number not in self._gone:
+                first_sent = min(left, len(part))
+                left -= first_sent
+                split.items_in += first_sent
+                split.items_out += len(part)
+                target = self._targets[number]
+                await self._send_into(target.channel, target.reader, part)
+        split.items_in += left
+        split.abandoned += left
+
+    async def _send_into(self, channel: Channel, reader: Probe, items: Chunk) -> None:
+        try:
+            if await channel.send(items):
+                self._unyielded = 0.0
+        except trio.BrokenResourceError:
+            self.target_ended(channel)
+            if self.scope.cancel_called:
+                await trio.lowlevel.checkpoint()
+        except Exception as error:  # noqa: BLE001 - the buffer's policy, or its key function
+            failure = reader.failure(error)
             raise failure from failure.cause
+
+    def abandon_letters(self) -> None:
+        """Count the letters that were not sent any more as lost on their way."""
+        for sink, _ in self._letters:
+            self._sides[sink].channel.turned_away += 1
+        self._letters.clear()
+
+    async def send_letters(self) -> None:
+        """Send the dead letters that wait to be sent; cancelled, those left go on waiting."""
+        while self._letters:
+            sink, letter = self._letters.pop(0)
+            unsent: Chunk = []
+            try:
+                await self._send_aside(sink, [letter], unsent)
+            finally:
+                self._letters[:0] = [(sink, letter) for letter in unsent]
+
+    async def _send_aside(
+        self, sink: Sink[Any, Any], items: Chunk, unsent: Chunk | None = None
+    ) -> None:
+        try:
+            await self._sides[sink].channel.send(items, unsent)
+        except trio.BrokenResourceError:
+            return  # a sink that wants no more; the channel has counted them as abandoned
 
     def _process(self, items: Chunk, first: int) -> Chunk:
         """Run the fused stages from number ``first`` on over one piece."""
@@ -246,6 +355,8 @@ class Outlet:
                 probe.items_out += len(items)
                 now = perf_counter()
                 probe.busy += now - before
+                if now - before >= HELD_THE_LOOP:
+                    probe.held_up(now - before)
                 before = now
             if self._consume is None or not items:
                 return items
@@ -253,10 +364,15 @@ class Outlet:
             assert probe is not None
             probe.items_in += len(items)
             self._consume(items)
-            probe.busy += perf_counter() - before
-        except Exception as error:  # noqa: BLE001 - the user's functions may raise anything
+            spent = perf_counter() - before
+            probe.busy += spent
+            if spent >= HELD_THE_LOOP:
+                probe.held_up(spent)
+        except BaseException as error:
             assert probe is not None
-            probe.abandoned += max(0, len(items) - 1)
+            probe.lost(items)
+            if not isinstance(error, Exception):  # Ctrl-C comes anywhere
+                raise
             failure = probe.failure(error)
             raise failure from failure.cause
         return []
@@ -278,9 +394,12 @@ class Outlet:
         for number, (probe, _) in enumerate(self._steps):
             if number < first:
                 continue
+            probe.holders.clear()
             for flush in probe.flushes:
                 items = flush()
                 probe.items_out += len(items)
                 items = self._process(items, number + 1)
                 if items:
                     await self._send_on(items)
+        if self._letters:
+            await self.send_letters()

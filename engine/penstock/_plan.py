@@ -1,17 +1,22 @@
 """From the graph of stages to the tasks that run it: fusion. Pure.
 
 A *segment* is what one task does: a head (a source, a task operator, a task sink, or a mere relay
-behind a boundary), then the element operators fused behind it, then a fused sink or the channel of
-the next segment. The rules:
+behind a boundary), then the element operators fused behind it, then a fused sink, the channel of
+the next segment, or a split with a channel for each branch. The rules:
 
-- an element operator joins the segment that feeds it;
-- a task operator, a task sink and a boundary start a segment behind a channel of their own;
+- an element operator and a split join the segment that feeds them;
+- a task operator, a task sink, a boundary and a branch start a segment behind a channel of their
+  own, a join behind one for each input;
 - a boundary directly before a task operator or a task sink is that one's channel: a buffer that
-  drops what is old would be no use with a second, ordinary one behind it;
+  drops what is old would be no use with a second, ordinary one behind it; likewise a boundary
+  directly behind a branch is the branch's;
 - for the same reason an ordinary channel behind a small buffer holds no more than that buffer;
-- a stream used twice is two sets of stages;
+- a stream used twice is two sets of stages, but a split is one stage, whose branches are each
+  used once;
 - a head that sends single items (a user's async generator) isn't fused with what follows: a relay
-  behind a channel gathers its items into chunks first.
+  behind a channel gathers its items into chunks first;
+- a sink beside the stream (dead letters, late items) is a segment that all stages which name it
+  send to.
 """
 
 from __future__ import annotations
@@ -20,72 +25,133 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from ._errors import PipelineError
+from ._meeting import find_hazard
 from ._spec import (
     Boundary,
+    Branch,
+    Gathered,
     Inlet,
+    JoinOp,
     Node,
     PullSource,
     PushSource,
+    Sink,
+    SplitOp,
     StepOp,
     StepSink,
     TaskOp,
     TaskSink,
 )
 
-Head: TypeAlias = PullSource | PushSource | TaskOp | TaskSink | Boundary
+Head: TypeAlias = PullSource | PushSource | TaskOp | JoinOp | TaskSink | Boundary | Branch
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
-    """One task. ``inlet`` and ``outlet`` are numbers of channels in the plan.
+    """One task. ``inlets`` and ``outlets`` are numbers of channels in the plan.
 
-    ``gate`` is the boundary whose channel the head reads from, where it isn't the head itself.
+    ``gates`` are the branch and the boundary whose channel the head reads from, where they aren't
+    the head themselves.
+    ``outlets`` has more than one channel behind a ``split``; None for a branch not yet built.
+    ``sides`` are the channels to the sinks beside the stream.
     """
 
     head: Node
-    gate: Node | None = None
-    inlet: int | None = None
+    gates: list[Node] = field(default_factory=list[Node])
+    inlets: list[int] = field(default_factory=list[int])
     relay: bool = False
     steps: list[Node] = field(default_factory=list[Node])
+    split: Node | None = None
     sink: Node | None = None
-    outlet: int | None = None
+    outlets: list[int | None] = field(default_factory=list["int | None"])
+    sides: dict[Sink[Any, Any], int] = field(default_factory=dict[Sink[Any, Any], int])
 
     @property
     def stages(self) -> list[Node]:
         """Its nodes in the order of the data; a relay's head belongs to the segment before it."""
-        gate = [] if self.gate is None else [self.gate]
         head = [] if self.relay else [self.head]
-        sink = [] if self.sink is None else [self.sink]
-        return [*gate, *head, *self.steps, *sink]
+        ends = [each for each in (self.split, self.sink) if each is not None]
+        return [*self.gates, *head, *self.steps, *ends]
+
+    @property
+    def gate(self) -> Node:
+        """The stage that its channel belongs to: a buffer directly behind a branch, or the first.
+
+        Behind a join they are the channels of that.
+        """
+        first, *rest = self.stages
+        behind_branch = isinstance(first.op, Branch) and rest and isinstance(rest[0].op, Boundary)
+        return rest[0] if behind_branch else first
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Segments in the order of the data, and the inlets of the channels between them."""
+    """Segments in the order of the data, and the inlets of the channels between them.
+
+    ``ends`` are the segments whose sinks' results are the pipeline's; ``gathered`` says whether
+    they make a tuple.
+    """
 
     segments: tuple[Segment, ...]
     channels: tuple[Inlet, ...]
+    ends: tuple[Segment, ...]
+    gathered: bool
 
-    def upstream(self, segment: Segment) -> list[Segment]:
-        """The segments that send into this one's channel."""
-        if segment.inlet is None:
-            return []
-        return [each for each in self.segments if each.outlet == segment.inlet]
+    def feeds(self, channel: int) -> list[Segment]:
+        """The segments that send into a channel with their stream."""
+        return [each for each in self.segments if channel in each.outlets]
 
-    def reader(self, segment: Segment) -> Node | None:
-        """The first stage behind this segment's channel."""
-        if segment.outlet is None:
-            return None
-        return next(each.stages[0] for each in self.segments if each.inlet == segment.outlet)
+    def tellers(self, channel: int) -> list[Segment]:
+        """The segments that send into a channel beside their stream."""
+        return [each for each in self.segments if channel in each.sides.values()]
+
+    def reader(self, channel: int) -> Segment:
+        """The segment behind a channel."""
+        return next(each for each in self.segments if channel in each.inlets)
+
+    def serving_only(self, channel: int) -> list[Segment]:
+        """The segments before a channel that nothing else needs: from their sources on, all their
+        items end up in it.
+        """
+        leading_there = {channel}
+        for segment in reversed(self.segments):
+            if segment.outlets and leading_there.issuperset(segment.outlets):
+                leading_there.update(segment.inlets)
+        serving: list[Segment] = []
+        fed_by_others: set[int] = set()
+        for segment in self.segments:
+            sends = {number for number in segment.outlets if number is not None}
+            if not fed_by_others.isdisjoint(segment.inlets) or not sends <= leading_there:
+                fed_by_others |= sends
+            elif sends:
+                serving.append(segment)
+        return serving
 
 
-def plan(end: Node) -> Plan:
-    """The plan of the pipeline that ends in the sink ``end``."""
-    if not isinstance(end.op, StepSink | TaskSink):
-        raise PipelineError(end.name, "a pipeline must end in a sink: .to(collect())", end.where)
+def plan(end: Node, *, drawing: bool = False) -> Plan:
+    """The plan of the pipeline that ends in the sink ``end``.
+
+    Raises `PipelineError` where it can't be run: it ends in no sink, a branch goes nowhere or is
+    used twice, branches that meet again could wait for each other for ever. With ``drawing``,
+    branches may be left out.
+    """
+    gathered = isinstance(end.op, Gathered)
+    ends = end.inputs if gathered else (end,)
     builder = _Builder()
-    builder.build(end)
-    return Plan(tuple(builder.segments), tuple(builder.channels))
+    last: list[Segment] = []
+    for each in ends:
+        if not isinstance(each.op, StepSink | TaskSink):
+            raise PipelineError(
+                each.name, "a pipeline must end in a sink: .to(collect())", each.where
+            )
+        last.append(builder.build(each))
+    builder.build_sides()
+    if not drawing:
+        builder.check_branches()
+        hazard = find_hazard(ends)
+        if hazard is not None:
+            raise hazard.error
+    return Plan(tuple(builder.segments), tuple(builder.channels), tuple(last), gathered)
 
 
 class _Builder:
@@ -93,11 +159,12 @@ class _Builder:
         self.segments: list[Segment] = []
         self.channels: list[Inlet] = []
         self._placed: set[int] = set()
+        self._splits: dict[int, Segment] = {}
 
     def build(self, end: Node) -> Segment:
         """The segment that ``end`` is the last stage of, after everything that feeds it."""
         line = [end]
-        while len(line[-1].inputs) == 1:
+        while len(line[-1].inputs) == 1 and not isinstance(line[-1].op, Branch):
             line.append(line[-1].inputs[0])
         segment: Segment | None = None
         for node in reversed(line):
@@ -115,20 +182,47 @@ class _Builder:
         match op:
             case PullSource() | PushSource():
                 return self._start(Segment(node))
-            case StepOp() | StepSink():
+            case StepOp() | StepSink() | SplitOp():
                 assert feeding is not None
                 segment = self._gathered(feeding)
                 if isinstance(op, StepOp):
                     segment.steps.append(node)
+                elif isinstance(op, SplitOp):
+                    segment.split = node
+                    segment.outlets = [None] * op.branches
                 else:
                     segment.sink = node
                 return segment
+            case Branch():
+                return self._branch(node, op)
+            case JoinOp():
+                feeds = [feeding] if feeding else [self.build(each) for each in node.inputs]
+                numbers = [self._channel(op.inlet, [feed]) for feed in feeds]
+                return self._start(Segment(node, inlets=numbers))
             case _:
                 feeds = [feeding] if feeding else [self.build(each) for each in node.inputs]
                 if feeding and _is_gate_for(feeding, node):
-                    feeding.gate, feeding.head = feeding.head, node
+                    if isinstance(op, Boundary):
+                        self.channels[feeding.inlets[0]] = op.inlet
+                    feeding.gates.append(feeding.head)
+                    feeding.head = node
                     return feeding
                 return self._behind_channel(node, op.inlet, feeds)
+
+    def _branch(self, node: Node, op: Branch) -> Segment:
+        (split,) = node.inputs
+        segment = self._splits.get(id(split))
+        if segment is None:
+            segment = self._splits[id(split)] = self.build(split)
+        if segment.outlets[op.index] is not None:
+            raise PipelineError(
+                node.name,
+                "is used twice, and a branch is one stream; .broadcast(2) makes two of it",
+                node.where,
+            )
+        segment.outlets[op.index] = number = len(self.channels)
+        self.channels.append(op.inlet)
+        return self._start(Segment(node, inlets=[number]))
 
     def _gathered(self, feeding: Segment) -> Segment:
         """``feeding``, or a relay behind it where it sends single items."""
@@ -141,19 +235,22 @@ class _Builder:
         return segment
 
     def _behind_channel(self, head: Node, inlet: Inlet, feeds: list[Segment]) -> Segment:
+        return self._start(Segment(head, inlets=[self._channel(inlet, feeds)]))
+
+    def _channel(self, inlet: Inlet, feeds: list[Segment]) -> int:
         number = len(self.channels)
         self.channels.append(self._no_wider_than_the_gate(inlet, feeds))
         for feed in feeds:
-            feed.outlet = number
-        return self._start(Segment(head, inlet=number))
+            feed.outlets.append(number)
+        return number
 
     def _no_wider_than_the_gate(self, inlet: Inlet, feeds: list[Segment]) -> Inlet:
         gates = [
-            self.channels[feed.inlet].capacity
+            self.channels[feed.inlets[0]].capacity
             for feed in feeds
-            if feed.inlet is not None and isinstance(feed.head.op, Boundary)
+            if feed.inlets and isinstance(feed.head.op, Boundary | Branch)
         ]
-        if inlet != Inlet() or len(gates) < len(feeds):
+        if inlet != Inlet() or not gates or len(gates) < len(feeds):
             return inlet
         return replace(inlet, capacity=min(inlet.capacity, *gates))
 
@@ -161,12 +258,47 @@ class _Builder:
         self.segments.append(segment)
         return segment
 
+    def build_sides(self) -> None:
+        """The sinks beside the stream, and those beside them."""
+        built: dict[Sink[Any, Any], int] = {}
+        for segment in self.segments:  # grows while it is gone through
+            for node in segment.stages:
+                for side in node.sides:
+                    if side not in built:
+                        built[side] = self._side(side, node)
+                    segment.sides[side] = built[side]
+
+    def _side(self, side: Sink[Any, Any], node: Node) -> int:
+        number = len(self.channels)
+        self.channels.append(Inlet())
+        end = Node(side.name, side.op, (node,), node.where, side.traits, side.sides)
+        if isinstance(side.op, TaskSink):
+            self._start(Segment(end, inlets=[number]))
+        else:
+            relay = Node(side.name, Boundary(), (node,), node.where)
+            self._start(Segment(relay, inlets=[number], relay=True, sink=end))
+        return number
+
+    def check_branches(self) -> None:
+        """Refuse splits with a branch that goes nowhere."""
+        for segment in self.segments:
+            missing = [n for n, number in enumerate(segment.outlets) if number is None]
+            if segment.split is not None and missing:
+                raise PipelineError(
+                    segment.split.name,
+                    f"branch {missing[0] + 1} of {len(segment.outlets)} goes nowhere; end each"
+                    " branch in a sink and run them together: gather(a.to(…), b.to(…))",
+                    segment.split.where,
+                )
+
 
 def _is_gate_for(feeding: Segment, node: Node) -> bool:
-    """Whether ``feeding`` is a bare boundary that may be the channel of the task ``node``."""
-    return (
-        isinstance(node.op, TaskOp | TaskSink)
-        and node.op.inlet == Inlet()
-        and isinstance(feeding.head.op, Boundary)
-        and not feeding.steps
-    )
+    """Whether ``feeding`` is a bare boundary that may be the channel of the task ``node``, or a
+    bare branch that may be that or the boundary's.
+    """
+    if feeding.steps or feeding.relay:
+        return False
+    op = feeding.head.op
+    if isinstance(node.op, TaskOp | TaskSink):
+        return node.op.inlet == Inlet() and isinstance(op, Boundary | Branch)
+    return isinstance(node.op, Boundary) and isinstance(op, Branch)

@@ -7,25 +7,31 @@ comes up until all is over is kept. One failure is raised as itself, several as 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextvars import ContextVar
 from math import inf
 from time import perf_counter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import trio
 
 from ._channel import Channel
 from ._errors import PenstockError, flatten
 from ._measure import Measure
-from ._outlet import Probe
-from ._plan import plan
+from ._outlet import Target
+from ._plan import Plan, Segment, plan
+from ._probe import Probe
 from ._segment import SegmentTask
-from ._spec import Node
+from ._spec import JoinOp, Node
 from ._stats import Outcome, Report, RunStats
+from ._watchdog import watching
 
 R = TypeVar("R")
 
 Progress: TypeAlias = Callable[[RunStats], object]
+
+_current: ContextVar[Run[Any] | None] = ContextVar("penstock.run", default=None)
+"""The run whose task this is: an inner run ends its sources when that is stopped."""
 
 
 class RunStopped(PenstockError):
@@ -38,7 +44,9 @@ class RunStopped(PenstockError):
 class Run(Generic[R]):
     """A pipeline that is running, as ``async with pipeline.open() as run`` gives it."""
 
-    def __init__(self, end: Node) -> None:
+    def __init__(self, end: Node, *, inner: bool = False, watchdog: bool = False) -> None:
+        self._is_inner = inner
+        self._has_watchdog = watchdog
         self._started = perf_counter()
         self._ended: float | None = None
         self._outcome: Outcome = "running"
@@ -49,27 +57,17 @@ class Run(Generic[R]):
         self._stopping = False
         self._waiting_for_result = 0
         self._delivered = False
+        self._inner: set[Run[Any]] = set()
         planned = plan(end)
         probes = {id(node): Probe(node) for segment in planned.segments for node in segment.stages}
         channels = [
-            Channel(inlet, sum(each.outlet == number for each in planned.segments))
+            Channel(inlet, len(planned.feeds(number)) + len(planned.tellers(number)))
             for number, inlet in enumerate(planned.channels)
         ]
-        self._tasks = [
-            SegmentTask(
-                segment,
-                probes,
-                None if segment.inlet is None else channels[segment.inlet],
-                None if segment.outlet is None else channels[segment.outlet],
-                planned.reader(segment),
-            )
-            for segment in planned.segments
-        ]
-        for task in self._tasks:
-            feeds = planned.upstream(task.segment)
-            task.upstream = [each for each in self._tasks if each.segment in feeds]
-            if len(task.upstream) == 1:
-                task.relay_for(task.upstream[0])
+        self._tasks = [_task(planned, segment, probes, channels) for segment in planned.segments]
+        _connect(planned, self._tasks, channels)
+        self._ends = [self._tasks[planned.segments.index(end)] for end in planned.ends]
+        self._gathered = planned.gathered
         self._measure = Measure(planned, self._tasks, probes, channels)
 
     # What users call
@@ -93,11 +91,10 @@ class Run(Generic[R]):
         if self._failures:
             self._delivered = True
             raise self.error
-        last = self._tasks[-1]
-        if not last.has_result:
+        if not all(task.has_result for task in self._ends):
             raise RunStopped
-        result: R = last.result
-        return result
+        results = tuple(task.result for task in self._ends)
+        return cast("R", results if self._gathered else results[0])
 
     async def stop(self, deadline: float = inf) -> None:
         """End the producers, let what is in flight drain, and wait until the run is over.
@@ -107,10 +104,7 @@ class Run(Generic[R]):
 
         Cancelled while it waits, the producers stay stopped and the rest drains on.
         """
-        self._stopping = True
-        for task in self._tasks:
-            if task.is_source:
-                task.stop()
+        self._end_sources()
         with trio.move_on_after(deadline):
             await self._over.wait()
             return
@@ -119,12 +113,13 @@ class Run(Generic[R]):
 
     def stats(self) -> RunStats:
         """What every stage and buffer has done so far."""
+        seen = self._measure.look(self._started, self._ended)
         return RunStats(
             seconds=(self._ended or perf_counter()) - self._started,
             outcome=self._outcome,
-            stages=self._measure.stages(self._started),
-            buffers=self._measure.buffers(),
-            bottleneck=self._measure.bottleneck(self._started),
+            stages=seen.stages,
+            buffers=seen.buffers,
+            bottleneck=seen.bottleneck,
         )
 
     def report(self) -> Report:
@@ -148,16 +143,35 @@ class Run(Generic[R]):
 
     # What the runtime does
 
+    def _end_sources(self) -> None:
+        self._stopping = True
+        for task in self._tasks:
+            if task.is_source:
+                task.stop()
+        for inner in self._inner:
+            inner._end_sources()  # noqa: SLF001 - another of this class
+
+    def _take_in(self, inner: Run[Any]) -> None:
+        self._inner.add(inner)
+        if self._stopping:
+            inner._end_sources()
+
     async def _supervise(self) -> None:
         """Run all tasks to their end, in a scope of their own."""
         finished = False
+        outer = _current.get() if self._is_inner else None
+        _current.set(self)
+        if outer is not None:
+            outer._take_in(self)  # noqa: SLF001 - another of this class
         try:
-            with self._scope:
+            with self._scope, watching() if self._has_watchdog else nullcontext():
                 async with trio.open_nursery() as nursery:
                     for task in self._tasks:
                         nursery.start_soon(self._run_task, task, name=task.segment.head.name)
             finished = True
         finally:
+            if outer is not None:
+                outer._inner.discard(self)  # noqa: SLF001 - another of this class
             self._ended = perf_counter()
             self._outcome = self._how_it_ended(finished)
             self._over.set()
@@ -243,15 +257,53 @@ class Run(Generic[R]):
             progress(self.stats())
 
 
+def _task(
+    planned: Plan, segment: Segment, probes: dict[int, Probe], channels: list[Channel]
+) -> SegmentTask:
+    def target(number: int) -> Target:
+        return Target(channels[number], probes[id(planned.reader(number).gate)])
+
+    return SegmentTask(
+        segment,
+        probes,
+        [channels[number] for number in segment.inlets],
+        [target(number) for number in segment.outlets if number is not None],
+        {sink: target(number) for sink, number in segment.sides.items()},
+    )
+
+
+def _connect(planned: Plan, tasks: list[SegmentTask], channels: list[Channel]) -> None:
+    """Let each task know who feeds it, and those that start on demand whose demand that is."""
+    of = dict(zip(planned.segments, tasks, strict=True))
+    for segment, task in of.items():
+        for number in segment.inlets:
+            feeds = [of[feed] for feed in planned.feeds(number)]
+            task.feeders += [(feed, channels[number]) for feed in feeds]
+            if len(feeds) == 1:
+                task.relay_for(feeds[0])
+        if isinstance(segment.head.op, JoinOp) and segment.head.op.one_by_one:
+            for number in segment.inlets:
+                asked = task.start_on_demand(channels[number])
+                for feed in planned.serving_only(number):
+                    if of[feed].may_start is None:  # else an inner join asks for it
+                        of[feed].may_start = asked
+
+
 def open_run(
-    end: Node, progress: Progress | None = None, *, leave_running: bool = True
+    end: Node,
+    progress: Progress | None = None,
+    *,
+    leave_running: bool = True,
+    inner: bool = False,
+    watchdog: bool = False,
 ) -> AbstractAsyncContextManager[Run[Any]]:
     """Run the pipeline that ends in ``end`` beside the body of the ``async with``.
 
-    Leaving the body waits for the run, or, without ``leave_running``, cancels it. See
+    Leaving the body waits for the run, or, without ``leave_running``, cancels it. An ``inner`` run
+    belongs to the run whose operator opens it: its sources end when that one is stopped. See
     `Pipeline.open`.
     """
-    run: Run[Any] = Run(end)
+    run: Run[Any] = Run(end, inner=inner, watchdog=watchdog)
     return run._beside(progress, leave_running)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - hidden from users only
 
 

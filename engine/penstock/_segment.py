@@ -14,9 +14,22 @@ import trio
 
 from ._channel import Channel, ChannelReceiver
 from ._errors import StageError, flatten
-from ._outlet import Outlet, Probe
+from ._outlet import Outlet, Stages, Target
 from ._plan import Segment
-from ._spec import Boundary, Node, PullSource, PushSource, TaskOp, TaskSink
+from ._probe import HELD_THE_LOOP, Probe
+from ._spec import (
+    Boundary,
+    Branch,
+    Chunk,
+    JoinOp,
+    Puller,
+    PullSource,
+    PushSource,
+    Sink,
+    TaskOp,
+    TaskSink,
+)
+from ._watchdog import Watched
 
 
 class SegmentTask:
@@ -26,41 +39,61 @@ class SegmentTask:
         self,
         segment: Segment,
         probes: dict[int, Probe],
-        inlet: Channel | None,
-        outlet: Channel | None,
-        reader: Node | None,
+        inlets: list[Channel],
+        targets: list[Target],
+        sides: dict[Sink[Any, Any], Target],
     ) -> None:
         self.segment = segment
-        self.inlet = inlet
-        self.upstream: list[SegmentTask] = []
+        self.inlets = inlets
+        self.targets = targets
+        self.feeders: list[tuple[SegmentTask, Channel]] = []
+        self.may_start: trio.Event | None = None
         self.result: Any = None
         self.has_result = False
         self.ended: float | None = None
+        self.ended_well = False
         self._head = None if segment.relay else probes[id(segment.head)]
-        self._receiver = None if inlet is None else ChannelReceiver(inlet)
-        self._outlet_channel = outlet
+        self._receivers = [ChannelReceiver(inlet) for inlet in inlets]
+        stages = [probes[id(node)] for node in segment.stages]
+        self.watched = Watched(
+            next((probe for probe in stages if not probe.is_plain), None),
+            [probe for probe in stages if probe.is_plain],
+        )
         self._outlet = Outlet(
-            self._head,
-            [probes[id(node)] for node in segment.steps],
-            None if segment.sink is None else probes[id(segment.sink)],
-            outlet,
-            None if reader is None else probes[id(reader)],
+            Stages(
+                self._head,
+                [probes[id(node)] for node in segment.steps],
+                None if segment.split is None else probes[id(segment.split)],
+                None if segment.sink is None else probes[id(segment.sink)],
+            ),
+            targets,
+            sides,
         )
 
     @property
     def held(self) -> int:
-        """Items taken from the inlet that its stages have not looked at yet."""
-        return 0 if self._receiver is None else self._receiver.held
+        """Items taken from the inlets that its stages have not looked at yet."""
+        return sum(receiver.held for receiver in self._receivers)
+
+    @property
+    def lent(self) -> int:
+        """Items that were handed to the head last, and that it may still be busy with."""
+        return sum(receiver.lent for receiver in self._receivers)
 
     def relay_for(self, task: SegmentTask) -> None:
         """Be the relay of another task, which may do this one's work while this one waits."""
-        if self.segment.relay and self._outlet_channel is None:
+        if self.segment.relay and not self.targets:
             task._outlet.relay_to(self._outlet)
+            task.watched.plain += self.watched.plain
+
+    def start_on_demand(self, inlet: Channel) -> trio.Event:
+        """The event that is set when the head first asks ``inlet`` for items."""
+        return self._receivers[self.inlets.index(inlet)].asked_event()
 
     @property
     def is_source(self) -> bool:
         """Whether it makes items rather than receive them."""
-        return self.inlet is None
+        return not self.inlets
 
     def stop(self) -> None:
         """Make a source end as if it had no more items; what it is sending still goes out."""
@@ -68,9 +101,9 @@ class SegmentTask:
         if not self._outlet.sending:
             self._outlet.head_scope.cancel("told to stop")
 
-    def downstream_ended(self) -> None:
-        """Nobody wants items any more: cancel whatever it does."""
-        self._outlet.scope.cancel("the stages behind want no more items")
+    def target_ended(self, channel: Channel) -> None:
+        """Nobody reads from a channel any more: with the last one, cancel whatever it does."""
+        self._outlet.target_ended(channel)
 
     async def run(self) -> None:
         """Do it all; raises what the user's code raised, as `StageError` or groups of them.
@@ -78,29 +111,34 @@ class SegmentTask:
         Cancelled, it counts what it held as abandoned, and doesn't end the stream for the stages
         behind, which are cancelled, too: a part must not pass for the whole.
         """
+        self.watched.make_current()
         try:
             with self._outlet.scope:
                 with self._outlet.head_scope:
+                    if self.may_start is not None:
+                        await self.may_start.wait()
                     await self._run_head()
+                    self.ended_well = True
                 await self._outlet.flush()
                 if self._outlet.result is not None:
                     self.result = self._outlet.result()
                     self.has_result = True
-            if self._outlet_channel is not None:
-                self._outlet_channel.close_sender()
+            await self._outlet.send_letters()  # those of a task whose items nobody wants, too
+            self._outlet.close_targets()
         finally:
             self.ended = perf_counter()
-            self._release_inlet()
+            self._outlet.abandon_letters()
+            self._release_inlets()
 
-    def _release_inlet(self) -> None:
-        if self._receiver is not None:
-            self._receiver.close()
-        for task in self.upstream:
-            task.downstream_ended()
+    def _release_inlets(self) -> None:
+        for receiver in self._receivers:
+            receiver.close()
+        for task, channel in self.feeders:
+            task.target_ended(channel)
 
     async def _run_head(self) -> None:
         op = self.segment.head.op
-        if self.segment.relay or isinstance(op, Boundary):
+        if self.segment.relay or isinstance(op, Boundary | Branch):
             await self._relay()
             return
         try:
@@ -123,27 +161,26 @@ class SegmentTask:
         ]
 
     async def _work(self, op: object) -> None:
-        receiver = self._receiver
         match op:
             case PullSource():
                 await self._pull(op)
             case PushSource():
                 await op.work(self._outlet)
             case TaskOp():
-                assert receiver is not None
-                await op.work(receiver, self._outlet)
+                await op.work(self._receivers[0], self._outlet)
+            case JoinOp():
+                await op.work(tuple(self._receivers), self._outlet)
             case TaskSink():
-                assert receiver is not None
-                self.result = await op.work(receiver)
+                self.result = await op.work(self._receivers[0], self._outlet)
                 self.has_result = True
             case _:  # pragma: no cover - the plan makes no other heads
                 raise AssertionError(op)
 
     async def _relay(self) -> None:
-        assert self.inlet is not None
+        (inlet,) = self.inlets
         while True:
             try:
-                items = await self.inlet.receive()
+                items = await inlet.receive()
             except trio.EndOfChannel:
                 return
             await self._outlet.chunk(items)
@@ -157,12 +194,30 @@ class SegmentTask:
             while True:
                 started = perf_counter()
                 if op.blocking:
-                    items = await trio.to_thread.run_sync(puller.pull, outlet.piece)
+                    items = await self._pull_in_thread(puller)
                     started = perf_counter()
                 else:
-                    items = puller.pull(outlet.piece)
+                    items = self._pull_here(puller, started)
                 if not items:
                     return
                 await outlet.chunk(items, started)
         finally:
             puller.close()
+
+    async def _pull_in_thread(self, puller: Puller) -> Chunk:
+        """The thread can't be stopped: what it brings is taken, and is to come out after `stop`."""
+        outlet = self._outlet
+        outlet.sending += 1
+        try:
+            return await trio.to_thread.run_sync(puller.pull, outlet.piece)
+        finally:
+            outlet.sending -= 1
+
+    def _pull_here(self, puller: Puller, started: float) -> Chunk:
+        items = puller.pull(self._outlet.piece)
+        spent = perf_counter() - started
+        if self._head is not None:
+            self._head.busy += spent
+            if spent >= HELD_THE_LOOP:
+                self._head.held_up(spent)
+        return items

@@ -7,7 +7,12 @@ on. There are two kinds of operator that users meet as one:
   them are fused into the task that feeds them and cost one call per chunk;
 - *task operators* (`TaskOp`) are ``async def work(receive, send)`` in a task of their own.
 
-Sources and sinks come in the same two kinds. `Boundary` is only a channel (`buffer`, `merge`).
+Sources and sinks come in the same two kinds. `Boundary` is only a channel (`buffer`, `merge`);
+`JoinOp` is a task with a channel for each of its inputs (`zip`); `SplitOp` deals items out to
+several `Branch` nodes (`broadcast`); `Gathered` is several pipelines as one.
+
+A node may have *sides*: sinks beside the stream, fed by the stage itself (dead letters, late
+items). Nodes that name the same sink object share it.
 The functions in a spec are module-level or partials of such, so a spec pickles where the user's
 functions do.
 """
@@ -24,11 +29,11 @@ from ._errors import Location
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
-R = TypeVar("R")
 
 Chunk: TypeAlias = list[Any]
 Step: TypeAlias = Callable[[Chunk], Chunk]
 Overflow: TypeAlias = Literal["block", "drop_oldest", "drop_newest", "conflate", "fail"]
+Gives: TypeAlias = Literal["one", "at_most_one", "any"]
 
 DEFAULT_CAPACITY = 1024
 
@@ -68,11 +73,48 @@ class Sender(Protocol[T]):
         ...
 
 
-class CountingSender(Sender[T], Protocol[T]):
-    """The sender of penstock's own operators, which also count what they leave out."""
+class Tally(Protocol):
+    """Where penstock's own operators tell of items that don't go on."""
 
     def skipped(self, count: int, /) -> None:
         """Count items left out because of ``errors="skip"``."""
+        ...
+
+    def dropped(self, count: int, /) -> None:
+        """Count items thrown away by the operator's policy (a throttle, too many keys)."""
+        ...
+
+    def retried(self, count: int, /) -> None:
+        """Count calls made again after a failure, or starts of a source."""
+        ...
+
+    def evicted(self, count: int, /) -> None:
+        """Count keys whose state was let go of to keep within bounds."""
+        ...
+
+    def holds(self, held: Callable[[], int], /) -> None:
+        """Say how many of the items it took the operator has in its hands, at any moment."""
+        ...
+
+    async def dead_letter(
+        self, letters: Any, item: Any, error: Exception, attempts: int, /
+    ) -> None:
+        """Send a failed item to the sink of ``letters`` (a `DeadLetters`); counts it."""
+        ...
+
+    async def aside(self, sink: Sink[Any, Any], items: Chunk, /) -> None:
+        """Send late items to one of the node's other side sinks; the list is given away."""
+        ...
+
+
+class CountingSender(Sender[T], Tally, Protocol[T]):
+    """The sender of penstock's own operators, which also tell what they leave out."""
+
+    async def until_wanted(self) -> None:
+        """Wait until the stage behind the next channel waits for items.
+
+        At once where that is a buffer that was asked for, or one of several channels.
+        """
         ...
 
 
@@ -83,12 +125,27 @@ class StepControl(Protocol):
         """No more items are wanted: end the stages before this one."""
         ...
 
-    def at_end(self, flush: Callable[[], Chunk]) -> None:
-        """Call ``flush`` once, after the last item, for what the operator still holds."""
+    def at_end(self, flush: Callable[[], Chunk], held: Callable[[], int] | None = None) -> None:
+        """Call ``flush`` once, after the last item, for what the operator still holds.
+
+        ``held`` says how many items that is, to count them where the run ends early.
+        """
         ...
 
     def skipped(self, count: int) -> None:
         """Count items left out because of ``errors="skip"``."""
+        ...
+
+    def dropped(self, count: int) -> None:
+        """Count items thrown away by the operator's policy (too many keys)."""
+        ...
+
+    def evicted(self, count: int) -> None:
+        """Count keys whose state was let go of to keep within bounds."""
+        ...
+
+    def dead_letter(self, letters: Any, item: Any, error: Exception) -> None:
+        """Send a failed item to the sink of ``letters``, once this piece is done; counts it."""
         ...
 
 
@@ -125,7 +182,7 @@ class PullSource:
 class PushSource:
     """``async def work(send)``. With ``by_item``, it sends single items, so it is never fused."""
 
-    work: Callable[[Sender[Any]], Awaitable[None]]
+    work: Callable[[CountingSender[Any]], Awaitable[None]]
     by_item: bool = True
 
 
@@ -146,6 +203,45 @@ class TaskOp:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinOp:
+    """``async def work(receivers, send)``: a task with a channel for each of its inputs.
+
+    ``together``: it may wait for one input while it leaves the items of another waiting.
+    ``in_turn``: it does so with one item of each input at a time.
+    ``one_by_one``: it takes all of an input before it asks the next; what feeds only that one
+    starts then.
+    ``gives`` is how many items it gives for one of each input.
+    """
+
+    work: Callable[[tuple[Receiver[Any], ...], CountingSender[Any]], Awaitable[None]]
+    together: bool = False
+    in_turn: bool = False
+    one_by_one: bool = False
+    gives: Gives = "any"
+    inlet: Inlet = Inlet()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOp:
+    """Deals items out: ``deal(items)`` gives a list for each of the ``branches``.
+
+    Each item goes to at least one branch; with ``copies``, to all of them.
+    """
+
+    branches: int
+    deal: Callable[[Chunk], list[Chunk]]
+    copies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A channel that gets what the `SplitOp` before it deals to number ``index``."""
+
+    index: int
+    inlet: Inlet = Inlet()
+
+
+@dataclass(frozen=True, slots=True)
 class Boundary:
     """A channel and nothing else; with several inputs they share it."""
 
@@ -161,15 +257,48 @@ class StepSink:
 
 @dataclass(frozen=True, slots=True)
 class TaskSink:
-    """``async def work(receive) -> result`` in a task of its own."""
+    """``async def work(receive, tally) -> result`` in a task of its own."""
 
-    work: Callable[[Receiver[Any]], Awaitable[Any]]
+    work: Callable[[Receiver[Any], Tally], Awaitable[Any]]
     inlet: Inlet = Inlet()
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Several pipelines as one; the result is the tuple of theirs."""
 
 
 SourceOp: TypeAlias = PullSource | PushSource
 SinkOp: TypeAlias = StepSink | TaskSink
-Operator: TypeAlias = SourceOp | StepOp | TaskOp | Boundary | SinkOp
+Operator: TypeAlias = (
+    SourceOp | StepOp | TaskOp | JoinOp | SplitOp | Branch | Boundary | SinkOp | Gathered
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is known of a stage without running it.
+
+    Attributes:
+        each: it gives one item for each that it takes, unless one is skipped, dropped or sent
+            aside. So what it holds back at the end was abandoned.
+        endless: a source that never ends by itself.
+        ends: it may end the stream by itself, whatever its source does.
+        at_end: what is to be seen only when the stream has ended, in a few words.
+        grows: what makes its memory grow with the stream, in a few words; "" where nothing does.
+        fails: an error of the user's function here ends the run (``errors="raise"``).
+        gives: how many items it gives for each that it takes. With ``"one"`` it leaves none out,
+            adds none, and waits for no later item before it gives one: branches that run through
+            it meet again in step. With ``"at_most_one"`` it never gave more than it took.
+    """
+
+    each: bool = False
+    endless: bool = False
+    ends: bool = False
+    at_end: str = ""
+    grows: str = ""
+    fails: bool = False
+    gives: Gives = "any"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,14 +309,18 @@ class Node:
     op: Operator
     inputs: tuple[Node, ...] = ()
     where: Location | None = None
+    traits: Traits = Traits()
+    sides: tuple[Sink[Any, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sink(Generic[T_contra, T_co]):
     """The end of a pipeline: takes items of one type, gives one result. Used with ``Stream.to``."""
 
     name: str
     op: SinkOp
+    traits: Traits = Traits()
+    sides: tuple[Sink[Any, Any], ...] = ()
 
 
 def function_name(function: object) -> str:

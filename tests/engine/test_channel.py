@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import assert_no_checkpoints, wait_all_tasks_blocked
 
 from penstock._channel import Channel, ChannelReceiver
 from penstock._errors import BufferOverflow
@@ -199,6 +199,39 @@ async def test_a_sender_that_never_waits_lets_others_run_after_each_capacity_of_
     assert turns >= 8
 
 
+async def test_send_tells_whether_others_had_their_turn() -> None:
+    c = channel(4)
+    assert not await c.send([1, 2, 3, 4])
+    told: list[bool] = []
+
+    async def send(item: int) -> None:
+        told.append(await c.send([item]))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send, 5)
+        await wait_all_tasks_blocked()
+        await c.receive()
+    assert told == [True]
+
+
+async def test_filling_a_buffer_that_makes_senders_wait_costs_no_turn() -> None:
+    c = channel(4)
+    for items in ([1, 2], [3, 4]):
+        with assert_no_checkpoints():
+            await c.send(items)
+    assert await c.receive() == [1, 2, 3, 4]
+
+
+async def test_a_receiver_that_gives_up_waiting_takes_nothing() -> None:
+    c = channel()
+    with trio.CancelScope() as scope:
+        scope.cancel("it gives up at once")
+        await c.receive()
+    assert c.waiting == (0, 0)
+    await c.send([1])
+    assert await c.receive() == [1]
+
+
 async def test_fail_raises_and_keeps_what_was_there() -> None:
     c = channel(2, "fail")
     await c.send([1])
@@ -219,6 +252,45 @@ async def test_the_time_of_a_wait_counts_while_it_lasts() -> None:
     settled = c.receive_waits.seconds
     assert c.receive_waits.seconds == pytest.approx(settled, abs=1e-6)
     assert c.send_waits.seconds == 0
+
+
+class TestUntilIdle:
+    async def test_it_waits_for_a_receiver_that_waits(self) -> None:
+        c = Channel(Inlet())
+        idle: list[bool] = []
+
+        async def wait() -> None:
+            await c.until_idle()
+            idle.append(c.is_idle)
+
+        async with trio.open_nursery() as nursery:
+            await c.send([1])
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            assert await c.receive() == [1]
+            await wait_all_tasks_blocked()
+            assert idle == []
+            nursery.start_soon(c.receive)
+            await wait_all_tasks_blocked()
+            assert idle == [True]
+            await c.until_idle()
+            await c.send([2])
+
+    async def test_a_receiver_that_closes_ends_the_wait(self) -> None:
+        c = Channel(Inlet())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(c.until_idle)
+            await wait_all_tasks_blocked()
+            c.close_receiver()
+        assert not c.is_idle
+
+    @pytest.mark.parametrize("c", [channel(), channel(senders=2), Channel(Inlet(), 2)])
+    async def test_a_buffer_that_was_asked_for_and_a_shared_one_need_no_wait(
+        self, c: Channel
+    ) -> None:
+        with trio.fail_after(60):
+            await c.until_idle()
+        assert not c.is_idle
 
 
 class TestReceiver:

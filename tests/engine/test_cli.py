@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -393,67 +391,3 @@ def test_run_does_not_import_the_server_nor_what_only_tail_needs(tmp_path: Path)
     process = started("run", "counted.py", cwd=tmp_path)
     out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "[]\n")
-
-
-# Signals
-
-
-ENDLESS = """
-import penstock as ps, trio
-
-def show(x):
-    print("began", flush=True)
-
-async def stuck(x):
-    await trio.sleep_forever()
-
-endless = ps.every(0.01).tap(show).to(ps.count())
-stuck_one = ps.every(0.01).tap(show).map_async(stuck, 4).to(ps.count())
-never = ps.from_iterable([1]).to(ps.count())
-"""
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_drains_and_the_rest_is_not_run(tmp_path: Path, number: int, status: int) -> None:
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    process = started("run", "endless.py", cwd=tmp_path)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "began\n"
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
-    items = 1 + out.count("began\n")
-    assert process.returncode == status
-    assert out.endswith(f"endless: {items}\n")  # what was in flight came through
-    assert "stopping, draining for up to 10 s; once more to cancel\n" in err
-    assert "stopped after" in err
-    assert err.endswith("not run: stuck_one, never\n")
-
-
-def test_the_second_signal_cancels_at_once(tmp_path: Path) -> None:
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    process = started("run", "endless.py:stuck_one", cwd=tmp_path)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline() == "began\n"
-    process.send_signal(signal.SIGINT)
-    while "once more to cancel" not in process.stderr.readline():
-        assert process.poll() is None
-    asked = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert time.monotonic() - asked < 8  # draining would take 10
-    assert "cancelled after" in err
-    assert "error" not in err
-    assert "Traceback" not in err
-
-
-def test_a_line_a_second_where_nobody_looks(tmp_path: Path) -> None:
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    process = started("run", "endless.py:endless", cwd=tmp_path)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert line.startswith("endless: 1 s, ")
-    assert "/s, bottleneck " in line

@@ -70,3 +70,68 @@ def test_each_stage_knows_the_line_it_was_written_on() -> None:
     node = pipeline.graph().nodes[1]
     assert node.where is not None
     assert node.where.file == __file__
+
+
+one, two = ps.from_iterable(range(9)).map(describe).broadcast(2, buffer=5)
+branched = ps.gather(
+    one.filter(len).map_async(look_up, 2).to(ps.collect()),
+    two.buffer(1, "drop_oldest").zip(ps.from_iterable("ab")).to(ps.count()),
+)
+
+
+def test_the_text_of_a_split_names_each_branch_it_feeds() -> None:
+    assert branched.graph().text() == (
+        "task 1: from_iterable → map(describe) → broadcast"
+        " ⇒ 5 ⇒ task 2 and ⇒ 1, drop_oldest ⇒ task 4\n"
+        "task 2: broadcast[0] → filter(len) ⇒ 5 ⇒ task 3\n"
+        "task 3: map_async(look_up) → collect\n"
+        "task 4: broadcast[1] → buffer ⇒ 1 ⇒ task 6\n"
+        "task 5: from_iterable ⇒ 1,024 ⇒ task 6\n"
+        "task 6: zip → count\n"
+    )
+
+
+def test_mermaid_draws_an_arrow_to_each_branch() -> None:
+    text = branched.graph().mermaid()
+    assert 'n2["broadcast"]' in text
+    arrows = [line.strip() for line in text.splitlines() if line.startswith("  n2 ")]
+    assert arrows == ['n2 -->|"5"| n3', 'n2 -->|"1, drop_oldest"| n7']
+    assert text.count("subgraph") == text.count("  end\n") == 6
+
+
+def test_dot_draws_both_inputs_of_a_join() -> None:
+    text = branched.graph().dot()
+    assert 'n2 -> n3 [label="5"];' in text
+    assert 'n8 -> n10 [label="1"];' in text
+    assert 'n9 -> n10 [label="1,024"];' in text
+
+
+def test_branches_that_meet_again_are_drawn_from_one_split() -> None:
+    one, two = ps.from_iterable(range(9)).broadcast(2)
+    graph = one.concat(two.buffer(9)).graph()
+    names = [node.name for node in graph.nodes]
+    assert names == [
+        "from_iterable",
+        "broadcast",
+        "broadcast[0]",
+        "broadcast[1]",
+        "buffer",
+        "concat",
+    ]
+    edges = [(names[edge.source], names[edge.target]) for edge in graph.edges]
+    assert sorted(edges) == [
+        ("broadcast", "broadcast[0]"),
+        ("broadcast", "broadcast[1]"),
+        ("broadcast[0]", "concat"),
+        ("broadcast[1]", "buffer"),
+        ("buffer", "concat"),
+        ("from_iterable", "broadcast"),
+    ]
+
+
+def test_a_branch_is_drawn_without_the_others() -> None:
+    matching, _others = ps.from_iterable(range(9)).partition(describe)
+    assert matching.map(describe).graph().text() == (
+        "task 1: from_iterable → partition(describe) → partition ⇒ 1,024 ⇒ task 2\n"
+        "task 2: partition.matching → map(describe)\n"
+    )

@@ -92,8 +92,9 @@ def test_merged_streams_share_one_channel() -> None:
         ["merge", "count"],
     ]
     result = planned(pipeline)
-    assert [segment.outlet for segment in result.segments] == [0, 0, 0, None]
-    assert result.upstream(result.segments[3]) == list(result.segments[:3])
+    assert [segment.outlets for segment in result.segments] == [[0], [0], [0], []]
+    assert result.feeds(0) == list(result.segments[:3])
+    assert result.reader(0) is result.segments[3]
 
 
 def test_a_buffer_directly_before_a_task_is_that_tasks_channel() -> None:
@@ -118,13 +119,153 @@ def test_each_stage_of_a_stream_used_twice_is_two_stages() -> None:
     assert len({id(node) for node in nodes}) == 4
 
 
-def test_the_reader_of_a_segments_channel() -> None:
+def test_the_reader_of_a_channel() -> None:
     result = planned(letters().map(str).buffer(3).to(ps.for_each(print)))
-    readers = [result.reader(segment) for segment in result.segments]
-    assert [reader and reader.name for reader in readers] == ["map(str)", "buffer", None]
+    readers = [result.reader(number).stages[0].name for number in range(len(result.channels))]
+    assert readers == ["map(str)", "buffer"]
 
 
 def test_a_plan_ends_in_a_sink() -> None:
     node: Node = numbers._node
     with pytest.raises(ps.PipelineError, match="must end in a sink"):
         plan(node)
+
+
+# Branches and joins
+
+
+def test_a_split_joins_its_segment_and_each_branch_starts_one() -> None:
+    one, two = numbers.map(str).broadcast(2, buffer=7)
+    pipeline = ps.gather(one.map(len).to(ps.count()), two.to(ps.collect()))
+    assert names(pipeline) == [
+        ["from_iterable", "map(str)", "broadcast"],
+        ["broadcast[0]", "map(len)", "count"],
+        ["broadcast[1]", "collect"],
+    ]
+    assert capacities(pipeline) == [7, 7]
+    result = planned(pipeline)
+    assert result.segments[0].outlets == [0, 1]
+    assert result.ends == result.segments[1:]
+    assert result.gathered
+
+
+def test_a_branch_is_the_channel_of_the_task_or_the_buffer_behind_it() -> None:
+    one, two, three = numbers.broadcast(3)
+    pipeline = ps.gather(
+        one.map_async(answer, 2).to(ps.count()),
+        two.buffer(5, "drop_oldest").to(ps.for_each(print)),
+        three.buffer(9).map(str).to(ps.count()),
+    )
+    assert names(pipeline)[1:] == [
+        ["broadcast[0]", "map_async(answer)", "count"],
+        ["broadcast[1]", "buffer", "for_each(print)"],
+        ["broadcast[2]", "buffer", "map(str)", "count"],
+    ]
+    assert [inlet.capacity for inlet in planned(pipeline).channels] == [1024, 5, 9]
+    assert [segment.gate.name for segment in planned(pipeline).segments[1:]] == [
+        "broadcast[0]",
+        "buffer",
+        "buffer",
+    ]
+
+
+def test_a_second_buffer_behind_a_branch_is_a_channel_of_its_own() -> None:
+    (one,) = numbers.broadcast(1)
+    pipeline = one.buffer(5).buffer(3, "drop_oldest").to(ps.count())
+    assert names(pipeline)[1:] == [["broadcast[0]", "buffer"], ["buffer", "count"]]
+    assert capacities(pipeline) == [5, 3]
+
+
+def test_a_join_is_a_task_with_a_channel_for_each_input() -> None:
+    pipeline = ps.zip(numbers.map(str), letters(), numbers.buffer(3)).map(len).to(ps.count())
+    assert names(pipeline) == [
+        ["from_iterable", "map(str)"],
+        ["letters"],
+        ["from_iterable"],
+        ["buffer"],
+        ["zip", "map(len)", "count"],
+    ]
+    result = planned(pipeline)
+    join = result.segments[-1]
+    assert len(join.inlets) == 3
+    assert [result.feeds(number)[0].stages[0].name for number in join.inlets] == [
+        "from_iterable",
+        "letters",
+        "buffer",
+    ]
+    assert [result.channels[number].capacity for number in join.inlets] == [1024, 1024, 3]
+
+
+def test_branches_that_meet_again_share_one_source() -> None:
+    one, two = numbers.broadcast(2)
+    pipeline = one.map(str).zip(two).to(ps.count())
+    assert names(pipeline) == [
+        ["from_iterable", "broadcast"],
+        ["broadcast[0]", "map(str)"],
+        ["broadcast[1]"],
+        ["zip", "count"],
+    ]
+
+
+def test_a_split_of_a_source_of_single_items_is_behind_a_relay() -> None:
+    one, two = letters().broadcast(2)
+    pipeline = ps.gather(one.to(ps.count()), two.to(ps.count()))
+    assert names(pipeline) == [
+        ["letters"],
+        ["broadcast"],
+        ["broadcast[0]", "count"],
+        ["broadcast[1]", "count"],
+    ]
+
+
+def test_route_is_a_partition_with_a_merge_behind_it() -> None:
+    routed = numbers.route(abs, {1: lambda s: s.map(str)}, otherwise=lambda s: s.map(str))
+    assert names(routed.to(ps.count())) == [
+        ["from_iterable", "route(abs)", "route"],
+        ["route[1]", "map(str)"],
+        ["route.otherwise", "map(str)"],
+        ["merge", "count"],
+    ]
+
+
+def serving(pipeline: ps.Pipeline[Any], number: int) -> list[str]:
+    """What starts when the last segment first asks its n-th input for items."""
+    result = planned(pipeline)
+    inlet = result.segments[-1].inlets[number]
+    return [segment.stages[0].name for segment in result.serving_only(inlet)]
+
+
+def test_what_serves_only_one_input_of_a_concat_is_all_before_it() -> None:
+    second = words().merge(letters().map_async(answer, 2))
+    pipeline = numbers.concat(second.buffer(3)).to(ps.count())
+    assert serving(pipeline, 0) == ["from_iterable"]
+    assert serving(pipeline, 1) == ["words", "letters", "map_async(answer)", "merge", "buffer"]
+
+
+def test_what_others_need_too_and_what_is_behind_it_does_not() -> None:
+    one, two = words().broadcast(2)
+    pipeline = numbers.concat(one.map(str).buffer(3)).merge(two).to(ps.count())
+    result = planned(pipeline)
+    (join,) = [each for each in result.segments if each.stages[0].name == "concat"]
+    assert [s.stages[0].name for s in result.serving_only(join.inlets[0])] == ["from_iterable"]
+    assert result.serving_only(join.inlets[1]) == []
+
+
+def test_a_split_whose_branches_all_lead_there_does() -> None:
+    one, two = words().broadcast(2)
+    pipeline = numbers.concat(one.zip(two)).to(ps.count())
+    assert serving(pipeline, 1) == ["words", "broadcast[0]", "broadcast[1]", "zip"]
+
+
+def test_a_branch_that_goes_nowhere_may_be_drawn_but_not_run() -> None:
+    one, _two = numbers.broadcast(2)
+    end = one.to(ps.count())._node
+    assert [s.outlets for s in plan(end, drawing=True).segments] == [[0, None], []]
+    with pytest.raises(ps.PipelineError, match="broadcast: branch 2 of 2 goes nowhere"):
+        plan(end)
+
+
+def test_a_branch_used_twice_is_refused_where_it_is_drawn_too() -> None:
+    one, _two = numbers.broadcast(2)
+    with pytest.raises(ps.PipelineError, match=r"broadcast\[0\]: is used twice.*test_plan.py"):
+        one.merge(one.map(str)).graph()

@@ -380,7 +380,7 @@ class TestStop:
             with pytest.raises(ps.RunStopped, match="more time to drain"):
                 await run.result()
         assert run.report().outcome == "stopped"
-        assert run.report().stages[-1].abandoned == 9
+        assert run.report().stages[-1].abandoned == 10
 
     async def test_stopping_before_anything_ran_gives_an_empty_result(self) -> None:
         async with numbers.to(ps.collect()).open() as run:

@@ -57,7 +57,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "map no function": (lambda: untyped.map(3), "map: f must be a function"),
     "map errors": (
         lambda: untyped.map(str, errors="ignore"),
-        "map: errors must be one of 'raise', 'skip', got 'ignore'",
+        r"map: errors must be 'raise', 'skip', retry\(attempts\) or .* got 'ignore'",
     ),
     "filter": (lambda: untyped.filter(coroutine_function), "filter: keep must be an ordinary"),
     "flat_map": (lambda: untyped.flat_map(coroutine_function), "flat_map: f must be an ordinary"),
@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "map_async errors": (
         lambda: untyped.map_async(coroutine_function, 1, errors="drop"),
-        "map_async: errors must be one of",
+        "map_async: errors must be 'raise', 'skip',",
     ),
     "map_blocking async": (
         lambda: untyped.map_blocking(coroutine_function, 1),
@@ -106,7 +106,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "via no function": (lambda: untyped.via(3), "via: f must be a function"),
     "via no stream": (lambda: untyped.via(lambda s: 3), "must give a Stream, but gave 3"),
     "to": (lambda: untyped.to([]), r"to: takes a sink such as collect\(\)"),
-    "run a stream": (lambda: ps.run(numbers), r"run: takes a Pipeline, got <Stream from_iter"),
+    "run a stream": (lambda: ps.run(untyped), r"run: takes a Pipeline, got <Stream from_iter"),
 }
 
 

@@ -206,12 +206,12 @@ def test_every_channel_has_one_reader_and_every_segment_but_the_last_a_channel(
 ) -> None:
     result = plan(stream.to(ps.collect())._node)
     *before, last = result.segments
-    assert last.outlet is None
-    assert all(segment.outlet is not None for segment in before)
-    inlets = [segment.inlet for segment in result.segments if segment.inlet is not None]
+    assert last.outlets == []
+    assert all(len(segment.outlets) == 1 for segment in before)
+    inlets = [number for segment in result.segments for number in segment.inlets]
     assert sorted(inlets) == list(range(len(result.channels)))
-    for segment in result.segments:
-        assert (segment.inlet is None) == (not result.upstream(segment))
+    for number in inlets:
+        assert result.feeds(number)
 
 
 @given(streams())

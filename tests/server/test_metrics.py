@@ -73,6 +73,10 @@ async def test_pipelines(autojump_clock: MockClock) -> None:
     assert seen.labels("penstock_pipeline_state", "topic") == {"ticks", "broken"}
     assert seen("penstock_stage_items_out_total", topic="ticks", stage="every(1)") == 5
     assert seen("penstock_stage_items_in_total", topic="ticks", stage="buffer") == 5
+    assert seen("penstock_stage_held_items", topic="ticks", stage="buffer") == 0
+    for name in ("retries", "dead_letters", "late_items", "dropped_items", "evicted_keys"):
+        assert seen(f"penstock_stage_{name}_total", topic="ticks", stage="map(<lambda>)") == 0
+    assert seen("penstock_stage_held_the_loop_total", topic="ticks", stage="buffer") == 0
     assert seen("penstock_buffer_capacity_items", topic="ticks", before="buffer") == 10
     assert seen("penstock_buffer_peak_items", topic="ticks", before="buffer") == 1
     assert seen("penstock_buffer_items", topic="ticks", before="buffer") == 0

@@ -13,11 +13,10 @@ from penstock._install_hint import install_hint
 from penstock.wire import JSON, End
 
 from .failure import Failure, error_line
+from .headers import TOKEN_VARIABLE, headers_of
 
 if TYPE_CHECKING:
     from penstock.net import Event, Gap, Loss
-
-TOKEN_VARIABLE = "PENSTOCK_TOKEN"  # noqa: S105 - its name
 
 
 @click.command()
@@ -79,7 +78,7 @@ def tail(
             reading = Reading(
                 url=parsed_url(url),
                 after=after,
-                headers=_headers(headers, token),
+                headers=headers_of(headers, token),
                 format=format_,
                 on_loss=say,
             )
@@ -89,22 +88,6 @@ def tail(
         trio.run(read)
     except Refused as refused:
         raise Failure(error_line(f"{url}: {refused}")) from refused
-
-
-def _headers(given: Sequence[str], token: str | None) -> dict[str, str]:
-    from penstock.net.options import header_problem
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    for line in given:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise Failure(error_line(f"--header {line!r}: write it as 'Name: value'"), exit_code=2)
-        headers[name] = value.strip()
-    for name, value in headers.items():
-        problem = header_problem(name, value)
-        if problem is not None:
-            raise Failure(error_line(f"--header: {problem}"), exit_code=2)
-    return headers
 
 
 class _Printer:

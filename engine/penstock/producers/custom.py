@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -14,11 +13,10 @@ from collections.abc import (
 )
 from functools import partial, wraps
 from itertools import islice
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
-
-import trio
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from .. import _options as options
+from .._forwarding import forward_async_iterable
 from .._spec import (
     Chunk,
     Node,
@@ -29,6 +27,7 @@ from .._spec import (
     Sink,
     TaskOp,
     TaskSink,
+    Traits,
     caller,
     function_name,
 )
@@ -38,34 +37,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 R = TypeVar("R")
-
-
-async def forward_async_iterable(items: AsyncIterable[Any], send: Sender[Any]) -> None:
-    """Send what an async iterable gives, item by item.
-
-    A cancel scope that an async generator holds open across its ``yield`` is part of this task
-    (PEP 789). When it expires while the item is being sent, the `trio.Cancelled` is thrown in at
-    the ``yield``, which is where the generator would expect it; a cancellation from outside
-    passes through the generator the same way, and runs its ``finally`` blocks.
-    """
-    if not inspect.isasyncgen(items):
-        async for item in items:
-            await send(item)
-        return
-    generator = cast("AsyncGenerator[Any, None]", items)
-    try:
-        item = await anext(generator)
-        while True:
-            try:
-                await send(item)
-            except trio.Cancelled as cancelled:
-                item = await generator.athrow(cancelled)
-            else:
-                item = await anext(generator)
-    except StopAsyncIteration:
-        return
-    finally:
-        await generator.aclose()
 
 
 @overload
@@ -139,10 +110,20 @@ class IterablePuller:
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = iter(items)
+        self._failure: Exception | None = None
 
     def pull(self, at_most: int) -> Chunk:
-        """Give the next items; one that raises half-way loses those before it in the chunk."""
-        return list(islice(self._items, at_most))
+        """Give the next items; those before one that raises go out first."""
+        if self._failure is not None:
+            raise self._failure
+        items: Chunk = []
+        try:
+            items.extend(islice(self._items, at_most))  # keeps what came before a failure
+        except Exception as error:
+            if not items:
+                raise
+            self._failure = error
+        return items
 
     def close(self) -> None:
         """Run a generator's ``finally``."""
@@ -210,7 +191,7 @@ def _transform(
         if not isinstance(stream, Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise options.refuse(function_name(f), f"takes a Stream, got {stream!r}")
         op = TaskOp(partial(_receive_send_first, f, args, kwargs), by_item=True)
-        return stream._then(function_name(f), op)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+        return stream._then(function_name(f), op, Traits(ends=True))  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
 
     return apply
 
@@ -236,7 +217,16 @@ def sink(f: Callable[Concatenate[Receiver[T], P], Awaitable[R]], /) -> Callable[
 
     @wraps(f)
     def make(*args: Any, **kwargs: Any) -> Sink[Any, Any]:
-        work = partial(_put_first, f, args, kwargs)
-        return Sink(function_name(f), TaskSink(work))
+        return Sink(function_name(f), TaskSink(partial(_receive_first, f, args, kwargs)))
 
     return make
+
+
+async def _receive_first(
+    f: Callable[..., Awaitable[R]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    receive: object,
+    tally: object,
+) -> R:
+    return await f(receive, *args, **kwargs)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+import itertools
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 
 from .. import _options as options
-from .._spec import Node, PullSource, PushSource, Sender, caller, stage_name
+from .._forwarding import forward_async_iterable
+from .._spec import (
+    Chunk,
+    Node,
+    Puller,
+    PullSource,
+    PushSource,
+    Sender,
+    Traits,
+    caller,
+    stage_name,
+)
 from ..stream import Stream
-from .custom import IterablePuller, forward_async_iterable
+from .custom import IterablePuller
 
 T = TypeVar("T")
 
@@ -29,8 +41,32 @@ def from_iterable(items: Iterable[T], *, blocking: bool = False) -> Stream[T]:
     if not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         hint = "; from_async takes async ones" if hasattr(items, "__aiter__") else ""
         raise options.refuse("from_iterable", f"items must be iterable, got {items!r}{hint}")
-    op = PullSource(partial(IterablePuller, items), blocking)
-    return Stream(Node("from_iterable", op, where=caller()))
+    op = PullSource(partial(_open, items), blocking)
+    traits = Traits(endless=type(items) in (itertools.count, itertools.cycle))
+    return Stream(Node("from_iterable", op, where=caller(), traits=traits))
+
+
+def _open(items: Iterable[Any]) -> Puller:
+    # By type: a class of the user's that inherits from them may iterate in its own way.
+    if type(items) in (list, tuple, range):
+        return _SlicePuller(cast("Sequence[Any]", items))
+    return IterablePuller(items)
+
+
+class _SlicePuller:
+    """A list, tuple or range, read by slices: cheaper than a step for each item."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+        self._taken = 0
+
+    def pull(self, at_most: int) -> Chunk:
+        items = list(self._items[self._taken : self._taken + at_most])
+        self._taken += len(items)
+        return items
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def from_async(factory: Callable[[], AsyncIterable[T]]) -> Stream[T]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from .._spec import Receiver, Sink, TaskSink
+from .._spec import Receiver, Sink, Tally, TaskSink
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ def to_channel(send: trio.MemorySendChannel[T]) -> Sink[T, int]:
     return Sink("to_channel", TaskSink(partial(_forward, send)))
 
 
-async def _forward(send: trio.MemorySendChannel[Any], receive: Receiver[Any]) -> int:
+async def _forward(send: trio.MemorySendChannel[Any], receive: Receiver[Any], tally: Tally) -> int:
     sent = 0
     with send:
         async for item in receive:

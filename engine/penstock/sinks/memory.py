@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from operator import length_hint
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, overload
 
-from .. import _options as options
-from .._errors import ItemFailed
-from .._spec import Chunk, Sink, StepControl, StepSink, stage_name
+from .._errors import PenstockError
+from .._spec import Chunk, Sink, StepControl, StepSink, Traits
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _Started = tuple[Callable[[Chunk], None], Callable[[], Any]]
+
+_MISSING: Final = object()
 
 
 def collect() -> Sink[T, list[T]]:
     """All items as a list. Memory grows with the stream: for streams that end, and are small."""
-    return Sink("collect", StepSink(_start_collect))
+    return Sink("collect", StepSink(_start_collect), Traits(grows="with the stream"))
 
 
 def _start_collect(control: StepControl) -> _Started:
@@ -51,28 +50,82 @@ def _start_drain(control: StepControl) -> _Started:
     return lambda _: None, lambda: None
 
 
-def fold(initial: R, f: Callable[[R, T], R]) -> Sink[T, R]:
-    """``f(f(f(initial, a), b), c)``: the result of the whole stream, in constant memory.
+class EmptyStream(PenstockError):
+    """A stream that ended without an item, where `first` or `last` had to give one."""
 
-    ``initial`` is shared by all runs of the pipeline: give a value that ``f`` doesn't change in
-    place (a tuple or a number rather than a list).
+    def __init__(self, sink: str) -> None:
+        self.sink = sink
+        super().__init__(sink)
+
+    def __str__(self) -> str:
+        return f"{self.sink}: the stream ended without an item; {self.sink}(default=…) allows that"
+
+
+@overload
+def first() -> Sink[T, T]: ...
+
+
+@overload
+def first(default: None) -> Sink[T, T | None]: ...
+
+
+@overload
+def first(default: T) -> Sink[T, T]: ...
+
+
+def first(default: Any = _MISSING) -> Sink[Any, Any]:
+    """The first item; it ends the pipeline, with the cleanup of the stages before it.
+
+    A stream without items gives ``default``; where there is none, it raises `EmptyStream`.
     """
-    options.function("fold", "f", f, instead="for_each or a @sink of your own")
-    return Sink(stage_name("fold", f), StepSink(partial(_start_fold, initial, f)))
+    return Sink("first", StepSink(partial(_start_first, default)))
 
 
-def _start_fold(initial: Any, f: Callable[[Any, Any], Any], control: StepControl) -> _Started:
-    state = initial
+def _start_first(default: Any, control: StepControl) -> _Started:
+    found = default
+    wanted = True
 
     def consume(items: Chunk) -> None:
-        nonlocal state
-        waiting = iter(items)
-        result = state
-        try:
-            for item in waiting:
-                result = f(result, item)
-            state = result
-        except Exception as error:
-            raise ItemFailed(items[len(items) - length_hint(waiting) - 1]) from error
+        nonlocal found, wanted
+        if wanted:
+            found = items[0]
+            wanted = False
+            control.finish()
 
-    return consume, lambda: state
+    return consume, lambda: _there("first", found)
+
+
+@overload
+def last() -> Sink[T, T]: ...
+
+
+@overload
+def last(default: None) -> Sink[T, T | None]: ...
+
+
+@overload
+def last(default: T) -> Sink[T, T]: ...
+
+
+def last(default: Any = _MISSING) -> Sink[Any, Any]:
+    """The last item.
+
+    A stream without items gives ``default``; where there is none, it raises `EmptyStream`.
+    """
+    return Sink("last", StepSink(partial(_start_last, default)))
+
+
+def _start_last(default: Any, control: StepControl) -> _Started:
+    found = default
+
+    def consume(items: Chunk) -> None:
+        nonlocal found
+        found = items[-1]
+
+    return consume, lambda: _there("last", found)
+
+
+def _there(sink: str, found: Any) -> Any:
+    if found is _MISSING:
+        raise EmptyStream(sink)
+    return found

@@ -3,7 +3,8 @@
 Each ``start_*`` makes the function of one run. The happy path is one comprehension over an
 iterator: Python calls the user's function from a comprehension faster than ``map`` does. When the
 function raises, the iterator stands just behind the failing item, so the item is known, and with
-``errors="skip"`` the rest goes on from there.
+``errors="skip"`` or a dead letter the rest goes on from there. ``errors=retry(…)`` waits between
+calls, which no plain function may do: see `retrying`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ from operator import length_hint
 from typing import Any, Literal, TypeAlias
 
 from .._errors import ItemFailed
+from .._failing import DeadLetters
 from .._spec import Chunk, Step, StepControl
 
-Errors: TypeAlias = Literal["raise", "skip"]
+AtOnce: TypeAlias = Literal["raise", "skip"] | DeadLetters
+"""What can be done about a failure without waiting."""
+
 Strict: TypeAlias = Callable[[Iterator[Any]], Chunk]
 Lazy: TypeAlias = Callable[[Iterator[Any]], Iterable[Any]]
 
 
-def _step(errors: Errors, control: StepControl, strict: Strict, lazy: Lazy) -> Step:
+def make_step(errors: AtOnce, control: StepControl, strict: Strict, lazy: Lazy) -> Step:
     """The step that applies an operator to each chunk.
 
     Both forms do the same: ``strict`` gives a list, ``lazy`` an iterable that keeps what it has
     given when it fails. It must be a generator: in `map` a function that raises ``StopIteration``
     would end the chunk.
     """
-    return _raising(strict) if errors == "raise" else _skipping(lazy, control)
+    return _raising(strict) if errors == "raise" else _going_on(lazy, errors, control)
 
 
 def _raising(strict: Strict) -> Step:
@@ -42,24 +46,28 @@ def _raising(strict: Strict) -> Step:
     return step
 
 
-def _skipping(lazy: Lazy, control: StepControl) -> Step:
+def _going_on(lazy: Lazy, errors: AtOnce, control: StepControl) -> Step:
     def step(items: Chunk) -> Chunk:
         done: Chunk = []
         waiting = iter(items)
         while True:
             try:
                 done.extend(lazy(waiting))
-            except Exception:  # noqa: BLE001 - what the user asked for; counted
-                control.skipped(1)
+            except Exception as error:  # noqa: BLE001 - what the user asked for; counted
+                if isinstance(errors, DeadLetters):
+                    failed = items[len(items) - length_hint(waiting) - 1]
+                    control.dead_letter(errors, failed, error)
+                else:
+                    control.skipped(1)
             else:
                 return done
 
     return step
 
 
-def start_map(f: Callable[[Any], Any], errors: Errors, control: StepControl) -> Step:
+def start_map(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> Step:
     """``f`` of each item."""
-    return _step(
+    return make_step(
         errors,
         control,
         lambda waiting: [f(item) for item in waiting],
@@ -67,9 +75,9 @@ def start_map(f: Callable[[Any], Any], errors: Errors, control: StepControl) -> 
     )
 
 
-def start_filter(keep: Callable[[Any], object], errors: Errors, control: StepControl) -> Step:
+def start_filter(keep: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """The items that ``keep`` says yes to."""
-    return _step(
+    return make_step(
         errors,
         control,
         lambda waiting: [item for item in waiting if keep(item)],
@@ -77,9 +85,9 @@ def start_filter(keep: Callable[[Any], object], errors: Errors, control: StepCon
     )
 
 
-def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: Errors, control: StepControl) -> Step:
+def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: AtOnce, control: StepControl) -> Step:
     """All items of ``f`` of each item."""
-    return _step(
+    return make_step(
         errors,
         control,
         lambda waiting: [inner for item in waiting for inner in f(item)],
@@ -87,7 +95,7 @@ def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: Errors, control: S
     )
 
 
-def start_tap(f: Callable[[Any], object], errors: Errors, control: StepControl) -> Step:
+def start_tap(f: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """The items themselves, once ``f`` has seen them."""
 
     def look(item: Any) -> Any:
@@ -98,7 +106,7 @@ def start_tap(f: Callable[[Any], object], errors: Errors, control: StepControl) 
 
 
 def start_scan(
-    initial: Any, f: Callable[[Any, Any], Any], errors: Errors, control: StepControl
+    initial: Any, f: Callable[[Any, Any], Any], errors: AtOnce, control: StepControl
 ) -> Step:
     """The running result of ``f(state, item)``, after each item."""
     state = initial
@@ -143,6 +151,40 @@ def start_skip(count: int, control: StepControl) -> Step:
     return step
 
 
+def start_take_while(
+    keep: Callable[[Any], object], inclusive: bool, errors: AtOnce, control: StepControl
+) -> Step:
+    """The items before the first one that ``keep`` says no to; the stages before it end then."""
+
+    def kept(waiting: Iterator[Any]) -> Iterator[Any]:
+        for item in waiting:
+            if keep(item):
+                yield item
+                continue
+            control.finish()
+            if inclusive:
+                yield item
+            return
+
+    return make_step(errors, control, lambda waiting: list(kept(waiting)), kept)
+
+
+def start_skip_while(drop: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
+    """All items from the first one on that ``drop`` says no to."""
+    skipping = True
+
+    def kept(waiting: Iterator[Any]) -> Chunk:
+        nonlocal skipping
+        for item in waiting:
+            if not drop(item):
+                skipping = False
+                return [item, *waiting]
+        return []
+
+    step = make_step(errors, control, kept, kept)
+    return lambda items: step(items) if skipping else items
+
+
 def start_batch(size: int, control: StepControl) -> Step:
     """Lists of ``size`` items; the last may be shorter."""
     held: Chunk = []
@@ -158,5 +200,5 @@ def start_batch(size: int, control: StepControl) -> Step:
     def flush() -> Chunk:
         return [held] if held else []
 
-    control.at_end(flush)
+    control.at_end(flush, lambda: len(held))
     return step

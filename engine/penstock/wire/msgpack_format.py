@@ -10,6 +10,7 @@ which proves that every declared length is backed by bytes; only then is it buil
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Protocol, cast
 
 import msgpack  # type: ignore[import-untyped]  # it ships no annotations
@@ -96,6 +97,82 @@ def unpack_all(payload: bytes) -> Iterator[object]:
         end = unpacker.tell()
         yield _build(payload[start:end])
         start = end
+
+
+class ValueSplitter:
+    """The values of a stream, each as its bytes, from pieces of any size.
+
+    Holds the one value that is not whole yet, twice. Builds nothing: a value that it gives has each
+    length in it backed by bytes.
+
+    Args:
+        max_piece: the most bytes that are given at once.
+        max_value: a value of more bytes raises `MalformedMessagePack`, before it is whole.
+    """
+
+    def __init__(self, max_piece: int, max_value: int) -> None:
+        self._most = max_value
+        self._unpacker = _msgpack.Unpacker(max_buffer_size=max_piece + max_value)
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._fault: MalformedMessagePack | None = None
+        self.at = 0
+        """Where in the stream the value begins that is not whole yet."""
+
+    def split(self, piece: bytes) -> list[bytes]:
+        """The values that end in the next piece.
+
+        What stands before malformed bytes is given; the next call raises `MalformedMessagePack`.
+        """
+        if self._fault is not None:
+            raise self._fault
+        self._parts.append(piece)
+        self._held += len(piece)
+        self._unpacker.feed(piece)
+        ends, fault = self._find_ends()
+        values = self._take(ends)
+        if fault is None and self._held > self._most:
+            fault = self._too_long()
+        if fault is not None and not values:
+            raise fault
+        self._fault = fault
+        return values
+
+    def end(self) -> None:
+        """No more comes; raises `MalformedMessagePack` where a value is not whole."""
+        if self._fault is not None:
+            raise self._fault
+        if self._held:
+            raise MalformedMessagePack("cut short")
+
+    def _find_ends(self) -> tuple[list[int], MalformedMessagePack | None]:
+        ends: list[int] = []
+        start = self.at
+        try:
+            while True:
+                self._unpacker.skip()
+                end = self._unpacker.tell()
+                if end - start > self._most:
+                    return ends, self._too_long()
+                ends.append(end)
+                start = end
+        except exceptions.OutOfData:
+            return ends, None
+        except (exceptions.UnpackException, ValueError, RecursionError) as fault:
+            return ends, MalformedMessagePack(_reason(fault))
+
+    def _take(self, ends: list[int]) -> list[bytes]:
+        if not ends:
+            return []
+        data = b"".join(self._parts)
+        cuts = [0, *(end - self.at for end in ends)]
+        self._parts = [data[cuts[-1] :]]
+        self._held -= cuts[-1]
+        self.at = ends[-1]
+        return [data[start:end] for start, end in pairwise(cuts)]
+
+    def _too_long(self) -> MalformedMessagePack:
+        return MalformedMessagePack(f"a value of over {self._most:,} bytes")
 
 
 def _unpacker(payload: bytes) -> _Unpacker:

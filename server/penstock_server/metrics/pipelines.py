@@ -25,6 +25,15 @@ S = TypeVar("S", ps.StageStats, ps.BufferStats)
 _STATES: tuple[str, ...] = tuple(state for state in get_args(State) if state != "open")
 
 
+_LOSSES: tuple[tuple[str, str, Callable[[ps.StageStats], float]], ...] = (
+    ("retries", "Calls made again after a failure.", lambda s: s.retried),
+    ("dead_letters", "Items sent to the sink for those that failed.", lambda s: s.dead_lettered),
+    ("late_items", "Items that came too late for their window.", lambda s: s.late),
+    ("dropped_items", "Items thrown away by a policy.", lambda s: s.dropped),
+    ("evicted_keys", "Keys let go of to keep within bounds.", lambda s: s.evicted),
+)
+
+
 def pipeline_families(hub: Hub) -> Iterator[Metric]:
     """States, restarts, stages and buffers of every topic that has a pipeline."""
     yield from _states(hub)
@@ -69,7 +78,9 @@ def _stages(stages: list[tuple[str, ps.StageStats]]) -> Iterator[Metric]:
         return (((topic, stage.name), value(stage)) for topic, stage in stages)
 
     labels = ["topic", "stage"]
-    yield counter("penstock_stage_items_in", "Items taken.", labels, rows(lambda s: s.items_in))
+    yield counter(
+        "penstock_stage_items_in", "Items sent to it.", labels, rows(lambda s: s.items_in)
+    )
     yield counter(
         "penstock_stage_items_out", "Items given on.", labels, rows(lambda s: s.items_out)
     )
@@ -82,8 +93,22 @@ def _stages(stages: list[tuple[str, ps.StageStats]]) -> Iterator[Metric]:
         labels,
         rows(lambda s: s.skipped),
     )
+    for name, what, value in _LOSSES:
+        yield counter(f"penstock_stage_{name}", what, labels, rows(value))
+    yield gauge(
+        "penstock_stage_held_items",
+        "Items in front of it and in its hands right now.",
+        labels,
+        rows(lambda s: s.held),
+    )
     yield counter(
         "penstock_stage_busy_seconds", "Time spent working.", labels, rows(lambda s: s.busy)
+    )
+    yield counter(
+        "penstock_stage_held_the_loop",
+        "Times that it kept all other tasks waiting for over 0.1 s.",
+        labels,
+        rows(lambda s: s.held_the_loop),
     )
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -37,6 +37,68 @@ async def test_of_the_missed_ticks_only_the_latest_is_sent(autojump_clock: MockC
 
     await ps.every(1, count=9).buffer(1, "conflate").via(stall_once).to(ps.drain()).run()
     assert seen == [(0, 0), (5, 5.5), (6, 6), (7, 7), (8, 8)]
+
+
+async def slowly(tick: int) -> int:
+    await trio.sleep(2.5)
+    return tick
+
+
+@ps.transform
+async def slowly_on(receive: ps.Receiver[int], send: ps.Sender[int]) -> None:
+    async for tick in receive:
+        await send(await slowly(tick))
+
+
+SLOW: dict[str, Callable[[ps.Stream[int]], ps.Pipeline[object]]] = {
+    "transform": lambda ticks: ticks.via(slowly_on).to(ps.drain()),
+    "sink": lambda ticks: ticks.to(ps.for_each(slowly)),
+    "behind an element operator": lambda ticks: ticks.map(abs).to(ps.for_each(slowly)),
+}
+
+
+@pytest.mark.parametrize("ticks", [ps.every(1, count=20), ps.every(1, count=20).restart()])
+@pytest.mark.parametrize("case", SLOW)
+async def test_a_slow_stage_finds_no_old_ticks(
+    autojump_clock: MockClock, case: str, ticks: ps.Stream[int]
+) -> None:
+    """The ticks that came due while it was busy are left out, not queued in its channel."""
+    start = trio.current_time()
+    lags: list[float] = []
+
+    def note(tick: int) -> None:
+        lags.append(trio.current_time() - start - tick)
+
+    await SLOW[case](ticks.tap(note)).run()
+    assert len(lags) <= 9
+    assert all(lag < 1 for lag in lags[:-1])
+
+
+async def test_a_buffer_that_was_asked_for_holds_ticks(autojump_clock: MockClock) -> None:
+    seen: list[int] = []
+
+    async def slow(tick: int) -> None:
+        seen.append(tick)
+        await trio.sleep(2.5)
+
+    await ps.every(1, count=6).buffer(10).to(ps.for_each(slow)).run()
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+async def test_ticks_beside_a_busy_stream_get_their_turn(autojump_clock: MockClock) -> None:
+    def busy() -> Iterator[int]:
+        while True:
+            yield -1
+
+    stream = ps.merge(ps.from_iterable(busy()), ps.every(1)).filter(lambda n: n >= 0)
+    assert await stream.take(1).to(ps.collect()).run() == [0]
+
+
+async def test_branches_that_meet_again_do_not_wait_for_each_other(
+    autojump_clock: MockClock,
+) -> None:
+    a, b = ps.every(1, count=3).broadcast(2)
+    assert await a.zip(b.map(str)).to(ps.collect()).run() == [(0, "0"), (1, "1"), (2, "2")]
 
 
 @pytest.mark.parametrize("between", [lambda s: s, lambda s: s.buffer(5)], ids=["fused", "apart"])

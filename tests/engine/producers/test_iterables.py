@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,31 @@ import penstock as ps
 async def test_from_iterable_gives_all_items_in_order(size: int, blocking: bool) -> None:
     stream = ps.from_iterable(range(size), blocking=blocking)
     assert await stream.to(ps.collect()).run() == list(range(size))
+
+
+class Backwards(list[int]):
+    """Iterates in a way of its own."""
+
+    def __iter__(self) -> Iterator[int]:
+        return reversed(self)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, Backwards])
+async def test_from_iterable_iterates_as_python_does(kind: Callable[..., Iterable[int]]) -> None:
+    items = kind(range(3000))
+    expected = [*kind(range(3000))]
+    assert await ps.from_iterable(items).to(ps.collect()).run() == expected
+
+
+async def test_a_list_gives_what_is_put_into_it_on_the_way() -> None:
+    items = [1]
+
+    def put_more(item: int) -> int:
+        if item < 5:
+            items.append(item + 1)
+        return item
+
+    assert await ps.from_iterable(items).map(put_more).to(ps.collect()).run() == [1, 2, 3, 4, 5]
 
 
 async def test_a_generator_is_closed_when_enough_was_taken() -> None:

@@ -81,6 +81,73 @@ async def test_quick_plain_calls_let_others_run() -> None:
     assert turns > 20
 
 
+class Flaky:
+    """Fails on each third item, at its first calls with it."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.calls: list[int] = []
+        self.done: list[int] = []
+
+    async def __call__(self, item: int) -> None:
+        self.calls.append(item)
+        await trio.lowlevel.checkpoint()
+        if item % 3 == 0 and self.calls.count(item) <= self.times:
+            raise OSError(item)
+        self.done.append(item)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_failures_are_skipped_and_counted(
+    autojump_clock: MockClock, concurrency: int
+) -> None:
+    f = Flaky(1)
+    pipeline = ps.from_iterable(range(9)).to(ps.for_each(f, concurrency, errors="skip"))
+    async with pipeline.open() as run:
+        await run.result()
+    assert sorted(f.done) == [1, 2, 4, 5, 7, 8]
+    assert run.report().stages[-1].skipped == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_failed_calls_are_made_again(autojump_clock: MockClock, concurrency: int) -> None:
+    f = Flaky(2)
+    again = ps.retry(3, ps.Backoff(1, 1, jitter=False))
+    pipeline = ps.from_iterable(range(9)).to(ps.for_each(f, concurrency, errors=again))
+    async with pipeline.open() as run:
+        await run.result()
+    assert sorted(f.done) == list(range(9))
+    assert run.report().stages[-1].retried == 6
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_failed_items_go_to_the_dead_letters(
+    autojump_clock: MockClock, concurrency: int
+) -> None:
+    letters: list[ps.DeadLetter[int]] = []
+    errors = ps.dead_letter(ps.for_each(letters.append))
+    sink = ps.for_each(Flaky(1), concurrency, errors=errors)
+    async with ps.from_iterable(range(9)).to(sink).open() as run:
+        await run.result()
+    assert sorted(letter.item for letter in letters) == [0, 3, 6]
+    assert sum(stage.dead_lettered for stage in run.report().stages) == 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_calls_in_flight_are_abandoned_when_cancelled(
+    autojump_clock: MockClock, concurrency: int
+) -> None:
+    async def stuck(_item: int) -> None:
+        await trio.sleep_forever()
+
+    pipeline = ps.from_iterable(range(20)).to(ps.for_each(stuck, concurrency))
+    async with pipeline.open() as run:
+        await trio.sleep(1)
+        await run.stop(0)
+    stage = run.report().stages[-1]
+    assert stage.abandoned == stage.items_in == 20
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

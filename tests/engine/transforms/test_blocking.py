@@ -4,12 +4,18 @@ import math
 import os
 import threading
 import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 import penstock as ps
+
+QUICK = ps.Backoff(0.01, 0.01, jitter=False)
 
 
 class TestThreads:
@@ -52,6 +58,29 @@ class TestThreads:
         async with stream.to(ps.collect()).open() as run:
             assert await run.result() == [-6, 6]
         assert run.report().stages[1].skipped == 1
+
+    async def test_failed_calls_are_made_again_and_the_rest_keeps_its_order(self) -> None:
+        calls: Counter[int] = Counter()
+
+        def flaky(item: int) -> int:
+            calls[item] += 1
+            if item % 100 == 7 and calls[item] < 3:
+                raise OSError(item)
+            return item
+
+        again = ps.retry(3, QUICK)
+        stream = ps.from_iterable(range(1000)).map_blocking(flaky, 3, errors=again)
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == list(range(1000))
+        assert {item for item, count in calls.items() if count != 1} == set(range(7, 1000, 100))
+        assert run.report().stages[1].retried == 20
+
+    async def test_failed_items_go_to_the_dead_letters(self) -> None:
+        letters: list[ps.DeadLetter[int]] = []
+        errors = ps.dead_letter(ps.for_each(letters.append))
+        stream = ps.from_iterable(range(-2, 3)).map_blocking(lambda n: 6 // n, 2, errors=errors)
+        assert await stream.to(ps.collect()).run() == [-3, -6, 6, 3]
+        assert [letter.item for letter in letters] == [0]
 
     async def test_cancelled_it_ends_after_the_running_calls(self) -> None:
         calls: list[int] = []
@@ -129,6 +158,36 @@ class TestProcesses:
         ):
             await stream.to(ps.collect()).run()
 
+    async def test_failed_calls_are_made_again_and_the_rest_keeps_its_order(
+        self, tmp_path: Path
+    ) -> None:
+        f = partial(_fails_at_first, str(tmp_path))
+        again = ps.retry(2, QUICK)
+        stream = ps.from_iterable(range(300)).map_blocking(f, 2, on="process", errors=again)
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == list(range(300))
+        assert run.report().stages[1].retried == 3
+
+    async def test_failed_items_go_to_the_dead_letters(self) -> None:
+        letters: list[ps.DeadLetter[str]] = []
+        errors = ps.dead_letter(ps.for_each(letters.append))
+        stream = ps.from_iterable(["1", "x", "3"]).map_blocking(int, 2, on="process", errors=errors)
+        assert await stream.to(ps.collect()).run() == [1, 3]
+        assert [(letter.item, type(letter.error)) for letter in letters] == [("x", ValueError)]
+
+    async def test_an_item_or_a_result_that_cannot_be_pickled_is_left_out_alone(self) -> None:
+        items = [1, threading.Lock(), 2, "no result", 3]
+        stream = ps.from_iterable(items).map_blocking(_gives_a_lock, 1, on="process", errors="skip")
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == [1, 2, 3]
+        assert run.report().stages[1].skipped == 2
+
+    async def test_large_items_go_both_ways(self) -> None:
+        large = [bytes([n]) * 3_000_000 for n in range(12)]
+        stream = ps.from_iterable(large).map_blocking(_reversed, 2, on="process")
+        with trio.fail_after(120):
+            assert await stream.to(ps.collect()).run() == large
+
     async def test_cancelled_it_ends_after_the_running_call(self) -> None:
         # Quick calls first, so that the slow ones come in groups that would take many seconds.
         seconds = [0.0] * 3000 + [0.5] * 100
@@ -149,5 +208,38 @@ class TestProcesses:
         assert time.perf_counter() - cancelled_at < 5
 
 
+def _fails_at_first(folder: str, item: int) -> int:
+    if item % 100 == 7:
+        mark = Path(folder) / str(item)
+        if not mark.exists():
+            mark.touch()
+            raise OSError(item)
+    return item
+
+
+def _gives_a_lock(item: object) -> object:
+    return threading.Lock() if item == "no result" else item
+
+
+def _reversed(item: bytes) -> bytes:
+    return item[::-1]
+
+
 def _process_id(_item: int) -> int:
     return os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"f": 3}, "map_blocking: f must be a function, got 3"),
+        ({"workers": 0}, "map_blocking: workers must be a whole number of at least 1"),
+        ({"on": "fiber"}, "map_blocking: on must be one of 'thread', 'process'"),
+        ({"f": lambda n: n, "on": "process"}, "map_blocking: f must be importable by name"),
+        ({"errors": "ignore"}, "map_blocking: errors must be 'raise', 'skip', retry"),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ps.PipelineError, match=message):
+        given: dict[str, Any] = {"f": abs, "workers": 1} | options
+        ps.from_iterable([1]).map_blocking(**given)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 import penstock as ps
 
@@ -55,6 +58,22 @@ def test_take_and_skip(size: int, count: int) -> None:
 
 
 @SIZES
+@pytest.mark.parametrize("bound", [0, 1, 1024, 1025])
+def test_take_while_and_skip_while(size: int, bound: int) -> None:
+    def below(n: int) -> bool:
+        return n % 2000 < bound
+
+    assert items_of(numbers(size).take_while(below)) == list(takewhile(below, range(size)))
+    assert items_of(numbers(size).skip_while(below)) == list(dropwhile(below, range(size)))
+
+
+@SIZES
+def test_take_while_inclusive(size: int) -> None:
+    expected = list(range(min(size, 1025)))
+    assert items_of(numbers(size).take_while(lambda n: n < 1024, inclusive=True)) == expected
+
+
+@SIZES
 @pytest.mark.parametrize("length", [1, 3, 1024, 1025])
 def test_batch(size: int, length: int) -> None:
     expected = [list(range(size))[at : at + length] for at in range(0, size, length)]
@@ -89,6 +108,55 @@ def test_take_ends_an_endless_producer() -> None:
 
     assert items_of(endless().take(1500)) == list(range(1500))
     assert closed == [True]
+
+
+def test_take_while_ends_an_endless_producer() -> None:
+    closed: list[bool] = []
+    asked: list[int] = []
+
+    @ps.producer
+    def endless() -> Iterator[int]:
+        try:
+            n = 0
+            while True:
+                yield n
+                n += 1
+        finally:
+            closed.append(True)
+
+    def below(n: int) -> bool:
+        asked.append(n)
+        return n < 1500
+
+    assert items_of(endless().take_while(below).map(str)) == [str(n) for n in range(1500)]
+    assert closed == [True]
+    assert asked == list(range(1501))
+
+
+async def test_what_is_left_out_is_absorbed() -> None:
+    stream = numbers(100).skip_while(lambda n: n < 10).take_while(lambda n: n < 50)
+    async with stream.to(ps.count()).open() as run:
+        assert await run.result() == 40
+    _, skipped, taken, _ = run.report().stages
+    assert (skipped.items_in - skipped.items_out, skipped.absorbed) == (10, 10)
+    assert (taken.items_out, taken.items_in - taken.absorbed) == (40, 40)
+
+
+@pytest.mark.parametrize("operator", ["take_while", "skip_while"])
+async def test_a_question_is_asked_again(operator: str, autojump_clock: MockClock) -> None:
+    failed: list[int] = []
+
+    def below_three(n: int) -> bool:
+        if n == 2 and len(failed) < 2:
+            failed.append(n)
+            raise OSError
+        return n < 3
+
+    errors = ps.retry(3, ps.Backoff(1, jitter=False))
+    stream = getattr(numbers(6), operator)(below_three, errors=errors)
+    expected = {"take_while": [0, 1, 2], "skip_while": [3, 4, 5]}
+    assert await stream.to(ps.collect()).run() == expected[operator]
+    assert trio.current_time() == 3
 
 
 def test_a_chunk_passes_one_stage_before_the_next() -> None:
@@ -136,6 +204,15 @@ SKIPPING: dict[str, tuple[Callable[[ps.Stream[int]], ps.Stream[Any]], list[Any],
     ),
     "scan": (lambda s: s.scan(0, lambda t, n: t + odd_only(n), errors="skip"), [1, 4, 9], 3),
     "tap": (lambda s: s.tap(odd_only, errors="skip"), [1, 3, 5], 3),
+    "take_while": (lambda s: s.take_while(lambda n: odd_only(n) < 3, errors="skip"), [1], 2),
+    "take_while, inclusive": (
+        lambda s: s.take_while(lambda n: odd_only(n) < 3, inclusive=True, errors="skip"),
+        [1, 3],
+        2,
+    ),
+    "skip_while": (lambda s: s.skip_while(lambda n: odd_only(n) < 3, errors="skip"), [3, 4, 5], 2),
+    "dedupe": (lambda s: s.dedupe(lambda n: odd_only(n) // 3, errors="skip"), [1, 3], 3),
+    "distinct": (lambda s: s.distinct(lambda n: odd_only(n) % 4, errors="skip"), [1, 3], 3),
     "map, StopIteration": (lambda s: s.map(stop_at_five, errors="skip"), [0, 1, 2, 3, 4], 1),
 }
 
@@ -153,7 +230,8 @@ async def test_skipped_errors_leave_out_the_item_and_are_counted(case: str, chun
     async with build(source()).to(ps.collect()).open() as run:
         assert await run.result() == expected
     stage = run.report().stages[1]
-    assert (stage.skipped, stage.errors, stage.items_in) == (skipped, skipped, 6)
+    assert (stage.skipped, stage.errors) == (skipped, skipped)
+    assert stage.items_in == 6 or "take" in case
 
 
 def test_stop_iteration_in_the_middle_of_a_chunk_loses_only_its_item() -> None:
@@ -167,6 +245,10 @@ FAILING: dict[str, Callable[[ps.Stream[int]], ps.Stream[Any]]] = {
     "flat_map": lambda s: s.flat_map(lambda n: [1 // (n - 1500)]),
     "scan": lambda s: s.scan(0, lambda _, n: 1 // (n - 1500)),
     "tap": lambda s: s.tap(lambda n: 1 // (n - 1500)),
+    "take_while": lambda s: s.take_while(lambda n: 1 // (n - 1500) < 1),
+    "skip_while": lambda s: s.skip_while(lambda n: 1 // (n - 1500) < 1),
+    "dedupe": lambda s: s.dedupe(lambda n: 1 // (n - 1500)),
+    "distinct": lambda s: s.distinct(lambda n: 1 // (n - 1500)),
 }
 
 

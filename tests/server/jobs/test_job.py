@@ -43,7 +43,7 @@ async def sent_without(send: ps.Sender[int]) -> None:
 
 
 def items_of(job: Any, body: object) -> list[Any]:
-    return ps.run(job.stream(body).to(ps.collect()))  # type: ignore[no-any-return]
+    return ps.run(job.stream(body).to(ps.collect()))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from penstock import _options as stage_options
 from penstock._errors import ItemFailed
-from penstock._spec import Receiver, Sink, TaskSink
+from penstock._spec import Receiver, Sink, Tally, TaskSink
 
 from ..received import Event, Gap
 from .encoding import Encoded, NotPublishable, encoded
@@ -87,7 +87,7 @@ class _Naming:
 
 
 async def _publish(
-    naming: _Naming, way: Way, options: PublisherOptions, receive: Receiver[Any]
+    naming: _Naming, way: Way, options: PublisherOptions, receive: Receiver[Any], tally: Tally
 ) -> PublishReport:
     async with opened(way, options) as topic:
         async for items in receive.chunks():

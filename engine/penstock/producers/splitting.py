@@ -1,0 +1,74 @@
+"""Bytes in pieces to lines. Pure."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+
+class LineTooLong(ValueError):
+    """A line of more bytes than are let through: perhaps the file has no lines."""
+
+
+class LineSplitter:
+    """Lines with their ends (LF), from pieces of any size; holds the one line that has no end yet.
+
+    Args:
+        place: where the lines are from, for errors.
+        max_line_bytes: a line of more raises `LineTooLong`, before it is whole.
+        numbered: whether the number of a line means something to a reader.
+    """
+
+    def __init__(self, place: str, max_line_bytes: int, *, numbered: bool = True) -> None:
+        self._place = place
+        self._numbered = numbered
+        self._most = max_line_bytes
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._lines = 0
+
+    def split(self, piece: bytes) -> list[bytes]:
+        """The lines that end in the next piece."""
+        head, end, rest = piece.partition(b"\n")
+        self._hold(head)
+        if not end:
+            return []
+        self._parts.append(end)
+        lines = self.end()
+        more = BytesIO(rest).readlines()
+        unended = more.pop() if more and not more[-1].endswith(b"\n") else b""
+        if len(rest) > self._most:
+            self._check(more)
+        self._lines += len(more)
+        self._hold(unended)
+        return lines + more
+
+    def end(self) -> list[bytes]:
+        """The line that is held, as the last one; none where nothing is held."""
+        line = b"".join(self._parts)
+        self.forget()
+        self._lines += bool(line)
+        return [line] if line else []
+
+    def forget(self) -> None:
+        """Hold nothing any more."""
+        self._parts.clear()
+        self._held = 0
+
+    def _hold(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._held += len(part)
+            if self._held > self._most:
+                raise self._too_long(self._lines + 1)
+
+    def _check(self, lines: list[bytes]) -> None:
+        for number, line in enumerate(lines, self._lines + 1):
+            if len(line) - 1 > self._most:
+                raise self._too_long(number)
+
+    def _too_long(self, number: int) -> LineTooLong:
+        place = f"{self._place}:{number}" if self._numbered else self._place
+        return LineTooLong(
+            f"{place}: a line of over {self._most:,} bytes; are these lines of text?"
+            " max_line_bytes lets longer ones through"
+        )

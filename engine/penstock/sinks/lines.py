@@ -1,0 +1,95 @@
+"""``write_lines`` and ``write_jsonl``: files of lines."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+
+from .. import _options as options
+from .._failing import DeadLetter
+from .._spec import Chunk, Sink
+from .atomic import encode_each, encoded_file_sink
+from .foreign import Default, encode_hook, encode_letter_or
+
+
+def write_lines(path: str | os.PathLike[str]) -> Sink[str | DeadLetter[Any], int]:
+    """Write each item, a str without a line end, as a line of UTF-8; the result is their number.
+
+    A `DeadLetter` is written as its text, with line ends as ``\\n``. The file appears, whole, when
+    all is written; it is compressed where the name ends in ``.gz`` or ``.zst`` (which takes the
+    extra ``zstd``). Memory holds two pieces of 256 KiB.
+
+    Raises `StageError` for an item that is no str or holds a line end, and for what the operating
+    system refuses. A run that fails or is cancelled leaves the old file, or none.
+    """
+    return encoded_file_sink("write_lines", path, _Lines)
+
+
+def write_jsonl(path: str | os.PathLike[str], default: Default | None = None) -> Sink[Any, int]:
+    """Write each item as a line of JSON; the result is their number.
+
+    Dataclasses, msgspec Structs, dates, enums and UUIDs are encoded as msgspec does, exceptions as
+    ``ValueError: text``.
+
+    Args:
+        path: the file; compressed where the name ends in ``.gz`` or ``.zst`` (which takes the extra
+            ``zstd``).
+        default: as that of ``json.dumps``: gives what can be encoded for an object that can't be.
+
+    The file appears, whole, when all is written. Memory holds two pieces of 256 KiB. Raises
+    `StageError` for an item that JSON can't hold, and for what the operating system refuses. A run
+    that fails or is cancelled leaves the old file, or none.
+    """
+    if default is not None:
+        options.function("write_jsonl", "default", default, instead="map_async before it")
+    return encoded_file_sink("write_jsonl", path, partial(_JsonLines, default))
+
+
+class _Lines:
+    def encode(self, items: Chunk) -> bytes:
+        try:
+            text = "\n".join(items) + "\n"
+        except TypeError:
+            return encode_each(_line, items)
+        if text.count("\n") > len(items) or "\r" in text:
+            return encode_each(_line, items)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return encode_each(_line, items)
+
+    def end(self) -> bytes:
+        return b""
+
+
+def _line(item: Any) -> bytes:
+    if isinstance(item, DeadLetter):
+        text = str(cast("DeadLetter[object]", item)).replace("\r", "\\r").replace("\n", "\\n")
+        return text.encode(errors="backslashreplace") + b"\n"
+    if not isinstance(item, str):
+        raise TypeError(f"write_lines takes str, not {type(item).__name__}; .map(str) before it")
+    if "\n" in item or "\r" in item:
+        raise ValueError("a line can't hold a line end; split it, or use write_jsonl")
+    return item.encode() + b"\n"
+
+
+class _JsonLines:
+    def __init__(self, default: Default | None) -> None:
+        self._encoder = msgspec.json.Encoder(enc_hook=encode_hook(default))
+
+    def encode(self, items: Chunk) -> bytes:
+        if isinstance(items[0], DeadLetter):
+            return encode_each(self._line, items)
+        try:
+            return self._encoder.encode_lines(items)
+        except Exception:  # noqa: BLE001 - whatever it is, it is raised again, with its item
+            return encode_each(self._line, items)
+
+    def _line(self, item: Any) -> bytes:
+        return encode_letter_or(self._encoder.encode, item) + b"\n"
+
+    def end(self) -> bytes:
+        return b""
