@@ -107,6 +107,18 @@ class Lab:
         finally:
             self.closed += 1
 
+    async def inner(self, item: Any) -> AsyncGenerator[Any, None]:
+        self.opened += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            yield self.f(item)
+            await trio.lowlevel.checkpoint()
+        finally:
+            self.closed += 1
+
+    def inner_stream(self, item: Any) -> ps.Stream[Any]:
+        return ps.from_iterable([item]).map_async(self.answer, 1)
+
     async def see_later(self, item: Any) -> Any:
         await trio.lowlevel.checkpoint()
         return self.see(item)
@@ -288,6 +300,11 @@ IN_ORDER: dict[str, Build] = {
     ),
     "by_count": seen(lambda lab: windows(lab, ps.by_count(4)).sum(lab.f)),
     "map_async": seen(lambda lab: lab.source().map_async(lab.answer, 2)),
+    "map_async by key": seen(lambda lab: lab.source().map_async(lab.answer, 2, key=len)),
+    "flat_map_async in order": seen(
+        lambda lab: lab.source().flat_map_async(lab.inner, 2, ordered=True)
+    ),
+    "flat_map_async one by one": seen(lambda lab: lab.source().flat_map_async(lab.inner_stream, 1)),
     "map_async behind a buffer": seen(lambda lab: lab.source().buffer(1).map_async(lab.answer, 2)),
     "collect": lambda lab: lab.source().tap(lab.see).to(ps.collect()),
     "count": lambda lab: lab.source().tap(lab.see).to(ps.count()),
@@ -325,6 +342,9 @@ IN_ANY_ORDER: dict[str, Build] = {
     "route": seen(routed),
     "merge": seen(lambda lab: ps.merge(lab.source(), ps.from_iterable(lab.generator()))),
     "map_async, unordered": seen(lambda lab: lab.source().map_async(lab.answer, 3, ordered=False)),
+    "flat_map_async": seen(lambda lab: lab.source().flat_map_async(lab.inner, 3)),
+    "switch_map": seen(lambda lab: lab.source().switch_map(lab.inner)),
+    "switch_map to streams": seen(lambda lab: lab.source().switch_map(lab.inner_stream)),
     "buffer, drop_oldest": seen(lambda lab: lab.source().buffer(2, "drop_oldest")),
     "buffer, drop_newest": seen(lambda lab: lab.source().buffer(2, "drop_newest")),
     "buffer, conflate": seen(lambda lab: lab.source().buffer(2, "conflate", key=len)),

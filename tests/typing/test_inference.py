@@ -34,6 +34,11 @@ async def slow_length(text: str) -> int:
     return len(text)
 
 
+async def letters_of(count: int) -> AsyncIterator[str]:
+    for number in range(count):
+        yield chr(number)
+
+
 @ps.producer
 async def rooms(count: int) -> AsyncIterator[str]:
     for number in range(count):
@@ -83,6 +88,10 @@ def test_lambdas_are_inferred_down_the_chain() -> None:
     assert_type(numbers.batch(3, within=1.0).map(lambda some: sum(some)), ps.Stream[int])
     assert_type(numbers.buffer(5, "conflate", key=lambda n: n % 2), ps.Stream[int])
     assert_type(numbers.map(str).map_async(slow_length, concurrency=4), ps.Stream[int])
+    assert_type(numbers.map(str).map_async(slow_length, 4, key=lambda text: text), ps.Stream[int])
+    assert_type(numbers.flat_map_async(letters_of, 2, ordered=True), ps.Stream[str])
+    assert_type(numbers.flat_map_async(lambda n: ps.from_iterable([n]), 2), ps.Stream[int])
+    assert_type(numbers.switch_map(letters_of), ps.Stream[str])
     assert_type(numbers.map_blocking(lambda n: [n], workers=2), ps.Stream[list[int]])
     assert_type(numbers.merge(ps.from_iterable(["a"])), ps.Stream[int | str])
     assert_type(ps.merge(numbers, numbers), ps.Stream[int])
