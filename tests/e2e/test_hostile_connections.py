@@ -59,7 +59,7 @@ def others_are_served(server: ServerProcess, within: float = 1.0) -> Generator[N
     assert server.rss - memory < 25 * MIB
 
 
-def send_all_that_is_taken(server: ServerProcess, data: bytes, seconds: float = 3.0) -> bytes:
+def send_all_that_is_taken(server: ServerProcess, data: bytes, seconds: float = 20.0) -> bytes:
     """Send until the server has had enough; what it said."""
     with raw_client(server) as client:
         client.socket.setblocking(False)
