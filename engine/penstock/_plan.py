@@ -22,7 +22,7 @@ the next segment, or a split with a channel for each branch. The rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from ._errors import PipelineError
 from ._meeting import find_hazard
@@ -42,8 +42,6 @@ from ._spec import (
     TaskOp,
     TaskSink,
 )
-
-Head: TypeAlias = PullSource | PushSource | TaskOp | JoinOp | TaskSink | Boundary | Branch
 
 
 @dataclass(slots=True, eq=False)

@@ -8,18 +8,15 @@ from penstock._errors import PipelineError
 from penstock._install_hint import install_hint
 
 from .failure import Failure, error_line
+from .headers import header_option, token_option
 
 
 @click.command(short_help="Talk to a language model on a terminal.")
 @click.argument("url")
 @click.option("--model", metavar="NAME", help="Which model. [default: the first that there is]")
 @click.option("--system", metavar="TEXT", help="What the model is told beforehand.")
-@click.option(
-    "--token", metavar="KEY", envvar="PENSTOCK_TOKEN", help="An API key or a token, if needed."
-)
-@click.option(
-    "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A further header."
-)
+@token_option("An API key or a token, if needed.", "KEY")
+@header_option("A further header.")
 def chat(
     url: str, model: str | None, system: str | None, token: str | None, headers: tuple[str, ...]
 ) -> None:

@@ -13,7 +13,7 @@ from penstock.config import Builder, ConfigFile, load, parse_target
 from penstock.stream import Pipeline, Stream
 
 from .failure import Failure, error_line
-from .headers import TOKEN_VARIABLE
+from .headers import header_option, token_option
 
 _BETWEEN = 1.0
 """Seconds between the two looks at a server that its rates are counted from."""
@@ -34,21 +34,8 @@ _REMARK = {"mermaid": "%% ", "dot": "// ", "text": ""}
 @click.option(
     "--live", "url", metavar="URL", help="Draw what runs on the server at URL, with its figures."
 )
-@click.option(
-    "--token",
-    metavar="TOKEN",
-    envvar=TOKEN_VARIABLE,
-    show_envvar=True,
-    help="Who is asking; with --live.",
-)
-@click.option(
-    "-H",
-    "--header",
-    "headers",
-    multiple=True,
-    metavar="'NAME: VALUE'",
-    help="A header of the requests; with --live.",
-)
+@token_option("Who is asking; with --live.")
+@header_option("A header of the requests; with --live.")
 def graph(
     target: str | None,
     notation: str,

@@ -1,12 +1,29 @@
-"""The headers that the commands send, from their options."""
+"""The headers that the commands send, and the options they are from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import click
 
 from .failure import Failure, error_line
 
-TOKEN_VARIABLE = "PENSTOCK_TOKEN"  # noqa: S105 - its name
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def token_option(about: str, metavar: str = "TOKEN") -> Callable[[Command], Command]:
+    """``--token``, also from the environment, as ``token: str | None``."""
+    return click.option(
+        "--token", metavar=metavar, envvar="PENSTOCK_TOKEN", show_envvar=True, help=about
+    )
+
+
+def header_option(about: str) -> Callable[[Command], Command]:
+    """``-H 'NAME: VALUE'``, any number of times, as ``headers: tuple[str, ...]``."""
+    return click.option(
+        "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help=about
+    )
 
 
 def headers_of(given: Sequence[str], token: str | None) -> dict[str, str]:

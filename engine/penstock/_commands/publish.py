@@ -18,6 +18,7 @@ from penstock._install_hint import install_hint
 from penstock.wire import JSON, Undecodable, encode_json
 
 from .failure import Failure, error_line
+from .headers import header_option, headers_of, token_option
 
 if TYPE_CHECKING:
     from penstock.net import Acknowledgement, Loss, Publisher, Refused
@@ -39,21 +40,8 @@ _HINTS = {
 @click.argument("data", nargs=-1)
 @click.option("--text", is_flag=True, help="Take DATA, or each line, as text, not as JSON.")
 @click.option("--event", metavar="NAME", help="The name of the events.")
-@click.option(
-    "--token",
-    metavar="TOKEN",
-    envvar="PENSTOCK_TOKEN",
-    show_envvar=True,
-    help="Who is publishing.",
-)
-@click.option(
-    "-H",
-    "--header",
-    "headers",
-    multiple=True,
-    metavar="'NAME: VALUE'",
-    help="A header of each request; may be given several times.",
-)
+@token_option("Who is publishing.")
+@header_option("A header of each request; may be given several times.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -88,7 +76,7 @@ def publish(
         raise Failure(error_line(f"publish needs more: {install_hint(error)}")) from error
     values = _Values(text=text)
     given = [values.of(each, f"DATA {n}") for n, each in enumerate(data, 1)] if data else None
-    work = _Publishing(url, _headers(headers, token), event, values, timeout)
+    work = _Publishing(url, headers_of(headers, token), event, values, timeout)
     try:
         trio.run(work.run, given)
     except net.NotPublishable as error:
@@ -218,16 +206,6 @@ def _print(stored: Acknowledgement) -> None:
     answer: dict[str, object] = {"count": stored.count, "first": stored.first, "last": stored.last}
     # Written and flushed in place, so that whoever reads it knows at once.
     click.echo(encode_json(answer))
-
-
-def _headers(given: Sequence[str], token: str | None) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    for line in given:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise Failure(error_line(f"--header {line!r}: write it as 'Name: value'"), exit_code=2)
-        headers[name.strip()] = value.strip()
-    return headers
 
 
 def _with_hint(refused: Refused) -> str:

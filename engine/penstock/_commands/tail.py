@@ -13,7 +13,7 @@ from penstock._install_hint import install_hint
 from penstock.wire import JSON, End
 
 from .failure import Failure, error_line
-from .headers import TOKEN_VARIABLE, headers_of
+from .headers import header_option, headers_of, token_option
 
 if TYPE_CHECKING:
     from penstock.net import Event, Gap, Loss
@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 @click.argument("url")
 @click.option("--after", metavar="CURSOR", help="Where to start: a cursor, earliest or latest.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Leave after N events.")
-@click.option(
-    "--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, show_envvar=True, help="Who is asking."
-)
-@click.option(
-    "-H",
-    "--header",
-    "headers",
-    multiple=True,
-    metavar="'NAME: VALUE'",
-    help="A header of each request; may be given several times.",
-)
+@token_option("Who is asking.")
+@header_option("A header of each request; may be given several times.")
 @click.option(
     "--format",
     "format_",

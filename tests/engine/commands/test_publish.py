@@ -139,7 +139,7 @@ async def test_a_bad_line_is_named_after_what_came_before_is_stored() -> None:
         (("--text",), b"\xff\n", 1, "error: line 1 is no UTF-8: "),
         (("1", "--event", "a\nb"), b"", 1, "error: an event's name is text on one line"),
         (("1", "-H", "nonsense"), b"", 2, "error: --header 'nonsense': write it as 'Name: value'"),
-        (("1", "-H", "A: b\0"), b"", 2, "error: headers: the value of A must be "),
+        (("1", "-H", "A: b\0"), b"", 2, "error: --header: the value of A must be "),
         (("1", "--timeout", "0"), b"", 2, ""),
     ],
 )
