@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from time import perf_counter
 from types import ModuleType
 
 from .figures import Figure, as_dict, table
@@ -63,7 +65,10 @@ def run(package: ModuleType, description: str | None) -> int:
     effort = Effort(options.runs or effort.rounds, options.scale or effort.scale)
     results = {}
     for name in options.only or found:
+        started = perf_counter()
+        print(f"{name}: {found[name].title} …", file=sys.stderr, flush=True)
         results[name] = found[name].measure(effort)
+        print(f"{name}: took {perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
         if not options.json:
             print(f"\n{found[name].title} ({name})\n{table(results[name])}", flush=True)
     if options.json:

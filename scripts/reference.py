@@ -44,6 +44,15 @@ class _Dots:
 _LEFT_OUT = _Dots()
 """Stands for a default that is an object without a meaning of its own."""
 
+_MADE_BY_USERS = (testing.Recorder,)
+"""Classes whose signature is shown though they are not dataclasses; penstock makes the others."""
+
+_CALLED = {
+    "__aiter__": ("item by item", "async for item in {}:"),
+    "__call__": ("item by item", "await {}(item)"),
+}
+"""Methods that are used without their names, and how."""
+
 FAMILIES: dict[str, Family] = {}
 
 
@@ -135,17 +144,48 @@ family(
 def page(name: str) -> str:
     """The text of one page."""
     of = FAMILIES[name]
-    parts = [_HEAD, f"# {of.title}", of.intro, *(entry(each) for each in of.names)]
+    parts = [_HEAD, f"# {of.title}", of.intro, " · ".join(map(link, of.names))]
+    for each in of.names:
+        parts += [entry(each), *(entry(method, "###") for method in methods(each))]
     return "\n\n".join(parts) + "\n"
 
 
-def entry(name: str) -> str:
+def link(name: str) -> str:
+    """A link to a name's own heading on the page."""
+    return f"[`{name.removeprefix('testing.')}`](#{re.sub(r'[^a-z0-9_]', '', name.lower())})"
+
+
+def methods(name: str) -> list[str]:
+    """What users can call and read of a class, where no page has it under its own name."""
+    kind = found(name)
+    if not inspect.isclass(kind) or issubclass(kind, BaseException):
+        return []
+    named = {each for family in FAMILIES.values() for each in family.names}
+    own = [
+        each
+        for each, value in vars(kind).items()
+        if (callable(value) or isinstance(value, property))
+        and (each in _CALLED or not each.startswith("_"))
+        and "trio.abc.Instrument" not in (value.__doc__ or "")  # Trio calls it
+    ]
+    return [f"{name}.{each}" for each in own if f"{name}.{each}" not in named]
+
+
+def entry(name: str, heading: str = "##") -> str:
     """One name: its signature as a heading's code, and its docstring."""
     thing = found(name)
+    if heading != "##":
+        name = name.removeprefix("testing.")
+    owner, _, last = name.rpartition(".")
+    if last in _CALLED:
+        title, code = _CALLED[last]
+        use = f"```text\n{code.format(owner.lower())}\n```"
+        return "\n\n".join([f"{heading} {owner}: {title}", use, text_of(thing)])
     shown = name if "." in name or not inspect.isclass(thing) else f"class {name}"
-    parts = [f"## {name}"]
+    parts = [f"{heading} {name}"]
     signature = signature_of(name, thing)
-    parts.append(f"```text\n{signature if signature else shown}\n```")
+    if signature or shown != name:
+        parts.append(f"```text\n{signature or shown}\n```")
     parts.append(text_of(thing))
     return "\n\n".join(parts)
 
@@ -160,7 +200,9 @@ def found(name: str) -> Any:
 
 def signature_of(name: str, thing: Callable[..., Any]) -> str:
     """``name(a, b=1) -> C``, over several lines where it is long; "" where it has none."""
-    if inspect.isclass(thing) and not is_dataclass(thing):  # made by penstock, not by its users
+    if isinstance(thing, property):
+        return f"{name}: {inspect.signature(thing.fget).return_annotation}" if thing.fget else ""
+    if inspect.isclass(thing) and not is_dataclass(thing) and thing not in _MADE_BY_USERS:
         return ""
     try:
         signature = inspect.signature(thing)
@@ -172,7 +214,7 @@ def signature_of(name: str, thing: Callable[..., Any]) -> str:
         signature = signature.replace(return_annotation=signature.empty)
     given = [
         each.replace(default=_LEFT_OUT)
-        if re.search(r" at 0x|_Missing|MISSING", repr(each.default))
+        if re.search(r" at 0x|_Missing|MISSING|^Traits\(", repr(each.default))
         else each
         for each in given
     ]

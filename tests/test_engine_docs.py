@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+import penstock as ps
+from penstock import testing
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs" / "engine").glob("*.md"))
 
@@ -81,3 +84,15 @@ def test_the_reference_is_what_the_docstrings_say() -> None:
         check=False,
     )
     assert written.returncode == 0, written.stdout
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [testing.ProbeSource, testing.ProbeSink, testing.Recorder, ps.Run, ps.Sender, ps.Receiver],
+)
+def test_the_reference_has_every_method_that_users_call(kind: type) -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "docs" / "reference").glob("*.md")]
+    text = "\n".join(pages)
+    for method in [name for name in vars(kind) if not name.startswith("_")]:
+        heading = rf"^##+ (testing\.)?{kind.__name__}\.{method}$"
+        assert re.search(heading, text, re.MULTILINE), method

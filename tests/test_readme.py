@@ -50,3 +50,19 @@ def test_the_scripts_it_names_are_there(script: str) -> None:
     path = Path(__file__).parent.parent / "scripts" / script
     assert f"scripts/{script}" in README
     assert path.stat().st_mode & 0o111, f"{path.name} must be executable"
+
+
+def test_nothing_tells_to_install_the_package_that_has_this_name_on_pypi() -> None:
+    root = Path(__file__).parent.parent
+    places = [root / "README.md"]
+    for folder in ("docs", "engine", "server", "examples", "scripts"):
+        places += [each for each in (root / folder).rglob("*") if each.suffix in {".md", ".py", ""}]
+    foreign = re.compile(r"pip install [^\n]*(?<![\w/])penstock\b(?!'s)")
+    told = {
+        str(place.relative_to(root)): foreign.findall(place.read_text(encoding="utf-8"))
+        for place in places
+        if place.is_file()
+    }
+    assert {place: lines for place, lines in told.items() if lines} == {
+        "README.md": ["pip install penstock"]  # the warning
+    }

@@ -19,7 +19,7 @@ import penstock as ps
 from ..figures import Figure, in_turn, ratio, summary
 from ..rows import Effort, Row
 
-ITEMS = 6_000
+ITEMS = 4_000
 WORKERS = 2
 SHARE = 0.9
 CHUNK_SIZES = (1, 10, 30, 100, 300)
@@ -46,7 +46,7 @@ def by_executor(number: int, chunk_size: int, start: str) -> list[int]:
 
 def measure(effort: Effort) -> list[Figure]:
     """All in turn."""
-    rounds, number = -(-effort.rounds // 2), int(ITEMS * effort.scale)
+    rounds, number = -(-effort.rounds // 3), int(ITEMS * effort.scale)
     chunk_size = _best_chunk_size(number // 4)
     works = {
         "executor": partial(by_executor, number, chunk_size, "spawn"),

@@ -2,14 +2,14 @@
 
 The layers, low to high; a module knows only those above it in this list::
 
-    _errors              what can go wrong
+    _errors              what can go wrong                 _waiting_clock   when items are idle
     _spec                frozen descriptions of stages     _stats   frozen snapshots
     _options, _pace, _overflow, _channel, wire             checks, pacing, the channel, the wire
     _failing             what becomes of an item that a function failed on
     _extras, _compression                                  what extras bring; .gz and .zst
     _meeting             whether branches that meet again could wait for each other for ever
     _plan, _graph, _findings  stages to tasks (fusion)     transforms, sinks   the operators' work
-    _probe, _outlet, _segment, _run                        tasks to a run
+    _probe, _outlet, _segment, _publishing, _run           tasks to a run
     _watchdog, _ledger, _measure                           what is seen of it
     stream               Stream and Pipeline, the typed face
     producers            functions that give a Stream

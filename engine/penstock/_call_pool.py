@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import trio
 
-from ._errors import ItemFailed
-from ._failing import LEFT_OUT, Errors, settle
+from ._errors import AsyncMismatch, ItemFailed
+from ._failing import LEFT_OUT, Errors, first_checked, settle
 from ._pace import BUDGET
-from ._spec import Chunk, Tally
+from ._spec import Chunk, Tally, function_name
 
 
 class Source(Protocol):
@@ -61,7 +61,9 @@ class CallPool:
         self._errors: Errors = errors
         self._tally = tally
         self._ordered = ordered
-        self._key = key
+        self._key: Callable[[Any], Hashable] | None = None
+        if key is not None:
+            self._key = first_checked(key, self._use_key, "an ordinary function for a key")
         self._taken: Iterator[Any] = iter(())
         self._line: deque[_Slot] = deque()
         self._lanes: dict[Hashable, deque[_Slot]] = {}
@@ -74,6 +76,7 @@ class CallPool:
         self._round_began = perf_counter()
         self._asked: float | None = None
         self._ended = False
+        self._is_mismatched = False
         self._idle = _Sleepers()
         self._full = _Sleepers()
         self._nothing_ready = _Sleepers()
@@ -101,6 +104,9 @@ class CallPool:
                 self._ended = True
                 self._idle.wake_all()
                 self._nothing_ready.wake_all()
+
+    def _use_key(self, key: Callable[[Any], Hashable]) -> None:
+        self._key = key
 
     # The reader
 
@@ -177,8 +183,17 @@ class CallPool:
             except ItemFailed:
                 raise
             except Exception as error:  # noqa: BLE001 - the user's function may raise anything
-                slot.value = await self._settle(slot.value, error, call)
+                slot.value = await self._settle(slot.value, self._told(error), call)
             self._finish(slot)
+
+    def _told(self, error: Exception) -> Exception:
+        """The error, or a better one for a function whose answer was not to be awaited."""
+        traceback = error.__traceback__
+        here = traceback is not None and traceback.tb_next is None
+        if here and type(error) is TypeError and "await" in str(error):
+            name = function_name(self._call)
+            return AsyncMismatch(f"{name} is not async; use map, or map_blocking if it waits")
+        return error
 
     def _is_long_round(self) -> bool:
         """Whether this round of the event loop has lasted so long that the rest is for the next.
@@ -222,6 +237,10 @@ class CallPool:
     async def _settle(
         self, item: Any, error: Exception, again: Callable[[Any], Awaitable[Any]]
     ) -> Any:
+        if isinstance(error, AsyncMismatch):
+            if self._is_mismatched:  # told once, and not for each call in flight
+                await trio.sleep_forever()
+            self._is_mismatched = True
         given = await settle(self._errors, item, error, again, self._tally)
         if given is LEFT_OUT:
             self._left_out += 1

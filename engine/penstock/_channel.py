@@ -200,7 +200,7 @@ class Channel:
             result: Outcome[None] = Value(None)
             try:
                 waiting.items = self._put(waiting.items)
-            except Exception as error:  # noqa: BLE001 - closed, or a user's key function: theirs
+            except Exception as error:  # noqa: BLE001 - closed, or the buffer's policy: theirs
                 result = Error(error)
             else:
                 if waiting.items:
@@ -220,6 +220,11 @@ class Channel:
         if self._line:
             self._serve_line()
         return items
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing is in it, and nobody sends any more."""
+        return not self._buffer and not self._open_senders
 
     async def _wait_for_items(self) -> None:
         started = self.receive_waits.begin()
@@ -342,6 +347,11 @@ class ChannelReceiver:
         self._channel.abandoned += self.held
         self._items = iter(())
         self._channel.close_receiver()
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the stream has ended and all of its items have been handed out."""
+        return not self.held and self._channel.is_at_end
 
     async def chunk(self) -> Chunk:
         """See `Receiver.chunk`."""

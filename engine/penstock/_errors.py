@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 _REPR_LIMIT = 200
+_MOST_TOLD = 5
+
+SEVERAL = "several stages failed"
+"""What a group of failures of stages is called."""
+
+SEVERAL_ENDED_IT = "several errors ended the run"
+"""What it is called where an error of the user's block is among them."""
+
+_OF_THE_RUNTIME = ("Exceptions from Trio nursery", SEVERAL, SEVERAL_ENDED_IT)
+"""Groups that stand for nothing but the errors in them; all others are the user's own."""
 
 
 class PenstockError(Exception):
@@ -93,6 +103,13 @@ class BufferOverflow(PenstockError):
         )
 
 
+class AsyncMismatch(PenstockError, TypeError):
+    """A function that is async where a plain one is called, or the other way round.
+
+    It would be so for every item, so it ends the run whatever ``errors=`` says.
+    """
+
+
 class ItemFailed(Exception):
     """How an operator tells the runtime which item its user function failed on.
 
@@ -105,10 +122,23 @@ class ItemFailed(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """``ValueError: not a number``, or just the type where the error says nothing."""
+    """``ValueError: not a number``, or just the type where the error says nothing.
+
+    Of a group, the first of the errors in it, too.
+    """
     text = str(error)
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
+    said = f"{name}: {text}" if text else name
+    if not isinstance(error, BaseExceptionGroup):
+        return said
+    leaves = ungroup(cast("BaseExceptionGroup[BaseException]", error))
+    if len(leaves) == 1:  # a group of the user's own
+        leaves = flatten(leaves[0])
+    else:
+        said = f"{len(leaves)} errors"
+    told = "; ".join(describe(leaf) for leaf in leaves[:_MOST_TOLD])
+    more = f"; and {len(leaves) - _MOST_TOLD} more" if len(leaves) > _MOST_TOLD else ""
+    return f"{said}: {told}{more}"
 
 
 def short_repr(item: object) -> str:
@@ -126,3 +156,23 @@ def flatten(error: BaseException) -> list[BaseException]:
         return [error]
     group = cast("BaseExceptionGroup[BaseException]", error)
     return [leaf for inner in group.exceptions for leaf in flatten(inner)]
+
+
+def ungroup(error: BaseException) -> list[BaseException]:
+    """The errors inside the groups that nurseries and runs make; a user's own group is one error.
+
+    So nothing is lost that the user said with it: its class, its message, its notes.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    if group.message not in _OF_THE_RUNTIME:
+        return [group]
+    return [leaf for inner in group.exceptions for leaf in ungroup(inner)]
+
+
+def root(error: Exception) -> Exception:
+    """The one error in the group of a nursery; the error as it is where there are several."""
+    leaves = ungroup(error)
+    only = leaves[0] if len(leaves) == 1 else error
+    return only if isinstance(only, Exception) else error

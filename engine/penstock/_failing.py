@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from inspect import isasyncgen, iscoroutine
 from random import random
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
@@ -15,7 +16,7 @@ import trio
 
 from . import _options as options
 from ._backoff import Backoff
-from ._errors import ItemFailed, describe
+from ._errors import AsyncMismatch, ItemFailed, describe, root
 from ._spec import Sink, Tally, function_name
 
 T = TypeVar("T")
@@ -50,6 +51,9 @@ class DeadLetters:
     """``errors=dead_letter(sink)``. Operators that share one share its sink."""
 
     sink: Sink[DeadLetter[Any], Any]
+
+    def __repr__(self) -> str:
+        return f"dead_letter({self.sink!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ def dead_letter(sink: Sink[DeadLetter[Any], Any]) -> DeadLetters:
 
     Kept in a variable and given to several operators of a pipeline, they all write to the one sink.
     A sink that is slow holds the operators up; one that fails fails the run. A file sink is atomic
-    here, too: a run that fails leaves no file.
+    here, too: the file appears when the run has ended well, and a run that fails or is cancelled
+    leaves the old one, or none. Streams that run inside of another (`Stream.flat_map_async`) leave
+    that to the outer run; each of them writes the file anew.
     """
     if not isinstance(sink, Sink):
         called = callable(sink) and isinstance(sink(), Sink)
@@ -123,6 +129,31 @@ def can_fail(errors: Errors) -> bool:
     return errors == "raise" or (isinstance(errors, Retry) and errors.then == "raise")
 
 
+def first_checked(
+    f: Callable[..., Any], go_on_with: Callable[[Callable[..., Any]], object], instead: str
+) -> Callable[..., Any]:
+    """``f`` for its first call of a run: that must not give a coroutine, as a lambda may.
+
+    It then calls ``go_on_with(f)``, which puts ``f`` in its own place: later calls cost nothing.
+    """
+
+    def first(*args: Any) -> Any:
+        go_on_with(f)
+        return plain_answer(f(*args), instead)
+
+    return first
+
+
+def plain_answer(given: Any, instead: str) -> Any:
+    """The answer of a function that is not to be async; ``instead`` says what takes one that is."""
+    if not (iscoroutine(given) or isasyncgen(given)):
+        return given
+    if iscoroutine(given):
+        given.close()  # else Python warns that it was never awaited
+    kind = "a coroutine" if iscoroutine(given) else "an async generator"
+    raise AsyncMismatch(f"the function gave {kind}; use {instead}")
+
+
 async def settle(
     errors: Errors,
     item: Any,
@@ -135,8 +166,10 @@ async def settle(
     Raises `ItemFailed` from the last error where the choice is to raise.
     """
     attempts = 1
-    last: object = errors
-    if isinstance(errors, Retry):
+    error = root(error)
+    last: object = "raise" if isinstance(error, AsyncMismatch) else errors
+    if isinstance(last, Retry):
+        errors = last
         while attempts < errors.attempts:
             await trio.sleep(errors.backoff.delay(attempts - 1, random()))  # noqa: S311 - jitter
             attempts += 1
@@ -146,7 +179,7 @@ async def settle(
             except ItemFailed:
                 raise
             except Exception as new:  # noqa: BLE001 - the user's function may raise anything
-                error = new
+                error = root(new)
         last = errors.then
     if isinstance(last, DeadLetters):
         await tally.dead_letter(last, item, error, attempts)

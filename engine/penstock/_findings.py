@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from ._errors import Location, PipelineError
-from ._plan import plan
+from ._errors import Location
+from ._meeting import find_shortages
+from ._plan import faults
 from ._spec import (
+    FillingSink,
     Gathered,
     JoinOp,
     Node,
@@ -55,10 +57,12 @@ def findings(end: Node, *, served: bool = False) -> tuple[Finding, ...]:
 
 
 def _of(end: Node, *, served: bool) -> Iterator[Finding]:
-    try:
-        plan(_closed(end))
-    except PipelineError as error:
+    for error in faults(_closed(end)):
         yield Finding("error", error.stage, error.problem, error.where)
+    for shortage in find_shortages([end]):
+        if shortage.level != "error":  # else it is a fault
+            join = shortage.hazard.join
+            yield Finding(shortage.level, join.name, shortage.problem, join.where)
     nodes = [node for node in ancestors(end) if not isinstance(node.op, Gathered)]
     endless = _endless_sources(nodes)
     for node in nodes:
@@ -75,7 +79,7 @@ def _of(end: Node, *, served: bool) -> Iterator[Finding]:
 
 def _closed(end: Node) -> Node:
     """The end of a pipeline; a stream gets a sink."""
-    if isinstance(end.op, StepSink | TaskSink | Gathered):
+    if isinstance(end.op, StepSink | FillingSink | TaskSink | Gathered):
         return end
     return Node("topic", StepSink(_no_sink), (end,), end.where)
 
@@ -106,7 +110,7 @@ def _about_memory(node: Node, endless: Node | None) -> Iterator[Finding]:
     grows = node.traits.grows
     if not grows:
         return
-    if not isinstance(node.op, StepSink | TaskSink):
+    if not isinstance(node.op, StepSink | FillingSink | TaskSink):
         yield Finding("warning", node.name, f"its memory grows {grows}", node.where)
     elif endless is not None:
         problem = f"its memory grows {grows}, and {endless.name} never ends"

@@ -13,7 +13,18 @@ from dataclasses import dataclass
 
 from ._probe import Probe
 from ._segment import SegmentTask
-from ._spec import Boundary, Branch, JoinOp, Node, PullSource, PushSource, SplitOp, StepOp, StepSink
+from ._spec import (
+    Boundary,
+    Branch,
+    FillingSink,
+    JoinOp,
+    Node,
+    PullSource,
+    PushSource,
+    SplitOp,
+    StepOp,
+    StepSink,
+)
 
 
 @dataclass(slots=True)
@@ -65,7 +76,7 @@ def _count(entry: Entry, reached: int, task: SegmentTask, probe: Probe) -> None:
     entry.out = probe.items_out
     entry.dropped += probe.dropped_items
     entry.abandoned += probe.abandoned
-    if isinstance(op, StepOp | StepSink | SplitOp):
+    if isinstance(op, StepOp | StepSink | FillingSink | SplitOp):
         entry.held += reached - probe.items_in + _told(probe)
     elif not isinstance(op, PullSource | PushSource):
         entry.held += _in_hand(entry, task, probe)

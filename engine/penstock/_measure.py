@@ -14,6 +14,7 @@ from ._segment import SegmentTask
 from ._spec import (
     Boundary,
     Branch,
+    FillingSink,
     Node,
     PullSource,
     PushSource,
@@ -24,7 +25,7 @@ from ._stats import BufferStats, StageStats
 
 _BARE = (Boundary, Branch)
 _SOURCES = (PullSource, PushSource)
-_SINKS = (StepSink, TaskSink)
+_SINKS = (StepSink, FillingSink, TaskSink)
 _NEAR = 0.9
 _SATURATED = 0.75
 _LATELY = 2.0

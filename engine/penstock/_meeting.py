@@ -14,6 +14,10 @@ Anything else in the ring can change the numbers: an operator that gives fewer i
 join behind it, one that gives more fills the way behind it, a partition deals its branches
 different numbers, `merge_sorted` and `concat` take many items of one input before one of another.
 Then the user must say how many items may wait, with a ``.buffer(n)`` on the way that fills up.
+
+Such a buffer is finite, so what can happen without it still can, once it is full. Where that is
+sure (batches that it has no room for, or a way that gets more than the other of a stream that never
+ends) it is an error, too; else it is something to be told of.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Literal, TypeAlias
 
 from ._errors import PipelineError
@@ -70,36 +75,147 @@ class _Link:
     lasts_with: _State
     because: Node | None = None
     turn: Node | None = None
+    through: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A way that needed a buffer and has one, which could fill up all the same.
+
+    Attributes:
+        hazard: what could happen if it had none.
+        room: how many items may wait in its buffers.
+        takes: how many items of the split it takes for one at the end of the other way, as against
+            one at the end of this one; 0 where that isn't known.
+        endless: whether the stream never ends, and the other way gets fewer of it for certain.
+    """
+
+    hazard: Hazard
+    room: int
+    takes: int
+    endless: bool
+
+    @property
+    def level(self) -> Literal["error", "warning", "hint"]:
+        """How sure it is."""
+        if self.endless or self.takes > self.room:
+            return "error"
+        return "warning" if self.takes else "hint"
+
+    @property
+    def problem(self) -> str:
+        """What the user is told."""
+        branch, join = self.hazard.branch.name, self.hazard.join.name
+        items = "1 item waits" if self.room == 1 else f"{self.room:,} items wait"
+        if self.endless:
+            why = f"{_reason(self.hazard.because)}, and the stream never ends"
+        elif self.takes:
+            why = (
+                f"the other way gives one item for each {self.takes:,} of this one, so a long"
+                " stream fills any buffer"
+            )
+        else:
+            why = _reason(self.hazard.because)
+        sure = "it waits" if self.level == "error" else "it could wait"
+        return f"{sure} for ever once {items} in the buffer between {branch} and {join}: {why}"
+
+    @property
+    def error(self) -> PipelineError:
+        """What the user is told who runs it."""
+        return PipelineError(self.hazard.join.name, self.problem, self.hazard.join.where)
 
 
 def find_hazard(ends: Iterable[Node]) -> Hazard | None:
     """The first way, of those that lead to ``ends``, that needs a buffer and has none."""
-    nodes = list({id(node): node for end in ends for node in ancestors(end)}.values())
+    ring = next(_rings(ends, buffered=True), None)
+    return None if ring is None else _hazard(ring)
+
+
+def find_shortages(ends: Iterable[Node]) -> list[Shortage]:
+    """The ways that needed a buffer and have a finite one, each once."""
+    ends = list(ends)
+    endless = _endless(_nodes(ends))
+    found: dict[tuple[int, int], Shortage] = {}
+    for ring in _rings(ends, buffered=False):
+        shortage = _shortage(ring, endless)
+        if shortage is not None:
+            found.setdefault((id(shortage.hazard.branch), id(shortage.hazard.join)), shortage)
+    return list(found.values())
+
+
+def _nodes(ends: Iterable[Node]) -> list[Node]:
+    return list({id(node): node for end in ends for node in ancestors(end)}.values())
+
+
+def _rings(ends: Iterable[Node], *, buffered: bool) -> Iterator[list[_Link]]:
+    """How branches could wait for each other; ``buffered``: as if no buffer were ever full."""
+    nodes = _nodes(ends)
     readers: dict[int, list[tuple[Node, int]]] = {}
     for node in nodes:
         for number, each in enumerate(node.inputs):
             readers.setdefault(id(each), []).append((node, number))
     links: dict[_State, list[_Link]] = {}
     for node in nodes:
-        for link in _links(node, readers.get(id(node), [])):
+        for link in _links(node, readers.get(id(node), []), buffered):
             links.setdefault(link.state, []).append(link)
     for link in (each for some in links.values() for each in some if each.because is not None):
         ring = _ring(link, links)
         if ring:
-            return _hazard(ring)
-    return None
+            yield ring
 
 
-def _links(node: Node, readers: list[tuple[Node, int]]) -> Iterator[_Link]:
+def _shortage(ring: list[_Link], endless: set[int]) -> Shortage | None:
+    """What is to be said of a ring that buffers keep open for a while; None where they suffice."""
+    full = [link.through for link in ring if link.through and link.state[0] == "full"]
+    empty = [link.through for link in ring if link.through and link.state[0] == "empty"]
+    room = sum(node.op.inlet.capacity for node in full if isinstance(node.op, Boundary))
+    if not room:
+        return None
+    hazard = _hazard(ring)
+    is_plain = sum(link.turn is not None for link in ring) == 2
+    is_known = all(node.traits.takes or _gives(node) == "one" for node in [*full, *empty])
+    if is_plain and is_known and _is_even(ring):
+        of_full, of_empty = (prod(node.traits.takes or 1 for node in way) for way in (full, empty))
+        if of_full >= of_empty:
+            return None
+        return Shortage(hazard, room, of_empty // of_full, id(hazard.branch) in endless)
+    for_ever = is_plain and isinstance(hazard.because.op, JoinOp) and hazard.because.op.one_by_one
+    return Shortage(hazard, room, 0, for_ever and id(hazard.branch) in endless)
+
+
+def _is_even(ring: list[_Link]) -> bool:
+    """Whether each item is dealt to both ways, and one of each is taken in turn."""
+    return all(link.because is None or link.turn is None for link in ring)
+
+
+def _endless(nodes: list[Node]) -> set[int]:
+    """The stages whose stream never ends, of nodes in the order of the data."""
+    found: set[int] = set()
+    for node in nodes:
+        inputs = [id(each) in found for each in node.inputs]
+        if not inputs:
+            never = node.traits.endless
+        elif isinstance(node.op, JoinOp) and not node.op.one_by_one:
+            never = all(inputs)
+        else:
+            never = any(inputs)
+        if never and not node.traits.ends:
+            found.add(id(node))
+    return found
+
+
+def _links(node: Node, readers: list[tuple[Node, int]], buffered: bool) -> Iterator[_Link]:
     """What a stage lets last, from its outputs to its inputs and back."""
     gives = _gives(node)
     fewer, more = _if(gives != "one", node), _if(gives == "any", node)
     outputs = [(id(reader), number) for reader, number in readers]
     for number in range(len(node.inputs)):
         for output in outputs:
-            yield _Link(("empty", *output), ("empty", id(node), number), fewer)
-            if not _is_buffer(node):
-                yield _Link(("full", id(node), number), ("full", *output), more)
+            empty_before: _State = ("empty", id(node), number)
+            yield _Link(("empty", *output), empty_before, fewer, through=node)
+            if not (_is_buffer(node) if buffered else _never_fills(node)):
+                full_before: _State = ("full", id(node), number)
+                yield _Link(full_before, ("full", *output), more, through=node)
     if isinstance(node.op, SplitOp):
         for output in outputs:
             for branch, number in readers:
@@ -164,6 +280,11 @@ def _gives(node: Node) -> Gives:
 def _is_buffer(node: Node) -> bool:
     """Whether it is a ``.buffer(n)``, by which the user has said how many items may wait."""
     return isinstance(node.op, Boundary) and len(node.inputs) == 1
+
+
+def _never_fills(node: Node) -> bool:
+    """Whether it is one that throws items away, or fails, rather than to wait."""
+    return _is_buffer(node) and isinstance(node.op, Boundary) and node.op.inlet.overflow != "block"
 
 
 def _if(condition: bool, node: Node) -> Node | None:

@@ -30,7 +30,7 @@ def seconds(stage: str, option: str, value: Any, *, above_zero: bool = True) -> 
     if not number or value != value or value == float("inf") or value < 0:
         raise refuse(stage, f"{option} must be a number of seconds, got {value!r}")
     if above_zero and value == 0:
-        raise refuse(stage, f"{option} must be more than 0 seconds")
+        raise refuse(stage, f"{option} must be more than 0 seconds, got {value!r}")
 
 
 def one_of(stage: str, option: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -46,13 +46,27 @@ def function(stage: str, option: str, value: Any, *, instead: str | None = None)
     ``instead`` names the operator that does take one.
     """
     if not callable(value):
-        raise refuse(stage, f"{option} must be a function, got {value!r}")
+        raise refuse(stage, f"{option} must be a function, got {value!r}{_called(value)}")
     if instead is not None and is_async(value):
         raise refuse(
             stage,
             f"{option} must be an ordinary function, but {function_name(value)} is async;"
             f" use {instead}",
         )
+
+
+def _called(value: object) -> str:
+    """A hint where a function was called and what it gave was given instead."""
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that it was never awaited
+    elif not (inspect.isasyncgen(value) or inspect.isgenerator(value)):
+        return ""
+    return f"; give {value.__name__}, not {value.__name__}(…)"
+
+
+def uncalled(value: object) -> str:
+    """A hint where a function was given in place of what it gives."""
+    return f"; call it: {function_name(value)}()" if callable(value) else ""
 
 
 def names(stage: str, option: str, value: Any) -> tuple[str, ...]:

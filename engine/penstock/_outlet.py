@@ -7,8 +7,10 @@ over each piece, and gives the event loop its turn between pieces.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from gc import get_count, get_threshold
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +21,7 @@ from ._channel import Channel
 from ._failing import DeadLetters
 from ._pace import BUDGET, MOST, Pace
 from ._probe import HELD_THE_LOOP, Probe
-from ._spec import Chunk, Sink, SplitOp, Step, StepOp, StepSink
+from ._spec import Chunk, Filling, Sink, SplitOp, Step, StepOp, StepSink
 
 _SELDOM = 0.0001
 """Seconds between two items from which on they are few: more of them travel in chunks."""
@@ -52,12 +54,15 @@ class Outlet:
     __slots__ = (
         "_at_once",
         "_channel",
+        "_clocks",
         "_consume",
         "_deal",
         "_dealing",
+        "_filling",
         "_gone",
         "_head",
         "_letters",
+        "_most_young",
         "_pace",
         "_reader",
         "_relay",
@@ -69,6 +74,7 @@ class Outlet:
         "_targets",
         "_turn",
         "_unyielded",
+        "_wakes_collector",
         "head_scope",
         "result",
         "scope",
@@ -96,6 +102,7 @@ class Outlet:
             for probe in stages.steps
             if isinstance(probe.node.op, StepOp)
         ]
+        self._clocks = [clock for probe in stages.steps for clock in probe.clocks]
         self._consume: Callable[[Chunk], None] | None = None
         self.result: Callable[[], Any] | None = None
         if stages.sink is not None and isinstance(stages.sink.node.op, StepSink):
@@ -108,6 +115,9 @@ class Outlet:
         waiting = [each.channel.capacity for each in targets if each.channel.overflow == "block"]
         self._at_once = min(waiting, default=MOST)
         self._pace = Pace()
+        self._most_young = 0
+        self._wakes_collector = get_threshold()[0] or MOST**2
+        self._filling: Filling | None = None
         self._relay: Outlet | None = None
         self._sent = 0.0
         self._unyielded = 0.0
@@ -121,6 +131,23 @@ class Outlet:
     def piece(self) -> int:
         """How many items a synchronous source should give next."""
         return self._pace.size
+
+    def fill(self, filling: Filling) -> None:
+        """Let the items end in a sink that must be emptied now and then."""
+        self._filling = filling
+        self._consume = filling.consume
+
+    @property
+    def filled(self) -> Probe:
+        """The stage of that sink."""
+        assert self._sink is not None, "a segment with such a sink"
+        return self._sink
+
+    async def end_filling(self) -> Any:
+        """The result of that sink, once all is done with."""
+        assert self._filling is not None, "there is such a sink"
+        with self._in_the_name_of_the_sink():
+            return await self._filling.end()
 
     def relay_to(self, outlet: Outlet) -> None:
         """Items go through a channel to a task that has nothing to do but hand them to `outlet`."""
@@ -151,6 +178,11 @@ class Outlet:
             await self.chunk([item], relay=self._relay)
         else:
             await self.chunk([item])
+
+    @property
+    def given(self) -> int:
+        """How many items it was given to send, those that it is still sending included."""
+        return self._of_head.items_out
 
     async def until_wanted(self) -> None:
         """See `CountingSender.until_wanted`."""
@@ -201,16 +233,17 @@ class Outlet:
         if self._head is not None:
             self._head.items_out += len(items)
         self.sending += 1
+        for clock in self._clocks:
+            clock.stop()
         try:
-            size = self._pace.size
             if relay is not None:
                 await self._hand_over(items, relay)
-            elif len(items) <= size or not (self._steps or self._consume):
-                await self._pass(items, perf_counter() if started is None else started)
             else:
-                await self._pass_in_pieces(items)
+                await self._pass(items, perf_counter() if started is None else started)
         finally:
             self.sending -= 1
+            for clock in self._clocks:
+                clock.go_on()
         if self.stopping and not self.sending:
             self.head_scope.cancel("told to stop")
         if self.head_scope.cancel_called:
@@ -240,23 +273,70 @@ class Outlet:
             self._channel.fail(error)
             await trio.sleep_forever()
 
-    async def _pass_in_pieces(self, items: Chunk) -> None:
-        start = 0
-        while start < len(items) and not self.head_scope.cancel_called:
-            piece = items[start : start + self._pace.size]
-            start += len(piece)
-            await self._pass(piece, perf_counter())
-
     async def _pass(self, items: Chunk, started: float) -> None:
-        count = len(items)
-        items = self._process(items, 0)
+        """Work through the items in pieces, and send on what has come of as many as make one."""
+        pace = self._pace
+        if len(items) <= pace.size or not (self._steps or self._consume):
+            await self._give_on(self._work_through(items, [], started))
+            return
+        done: Chunk = []
+        at = 0
+        while at < len(items) and not (self.head_scope.cancel_called or self._finished):
+            piece = items[at : at + pace.size]
+            at += len(piece)
+            done = self._work_through(piece, done, started)
+            if len(done) >= pace.size or self._must_wait():
+                await self._give_on(done)
+                done = []
+            started = perf_counter()
+        await self._give_on(done)
+
+    def _must_wait(self) -> bool:
+        if self._unyielded >= BUDGET or self._letters:
+            return True
+        return self._filling is not None and self._filling.is_full()
+
+    @contextmanager
+    def _in_the_name_of_the_sink(self) -> Generator[None, None, None]:
+        """Count the time as the sink's, and name it as the one that failed."""
+        assert self._sink is not None, "a sink waits"
+        started = perf_counter()
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever the sink raises
+            failure = self._sink.failure(error)
+            raise failure from failure.cause
+        finally:
+            self._sink.busy += perf_counter() - started
+
+    def _work_through(self, piece: Chunk, done: Chunk, started: float) -> Chunk:
+        """What has come of a piece behind what came of those before, which fails with it."""
+        young, old, oldest = get_count()
+        self._most_young = young
+        try:
+            items = self._process(piece, 0)
+        except BaseException:
+            if self._channel is not None:
+                self._channel.turned_away += len(done)
+            raise
         seconds = perf_counter() - started
-        self._pace.record(count, seconds)
+        litter = (self._most_young - young) / self._wakes_collector
+        woken = get_count()[1:] != (old, oldest)
+        self._pace.record(len(piece), seconds, 1.0 if woken else litter)
         self._unyielded += seconds
+        if not done:
+            return items
+        done += items
+        return done
+
+    async def _give_on(self, items: Chunk) -> None:
         if items:
             await self._send_on(items)
         if self._letters:
             await self.send_letters()
+        if self._filling is not None and self._filling.is_full():
+            with self._in_the_name_of_the_sink():
+                await self._filling.empty()
         self._check_finished()
         if self._unyielded >= BUDGET:
             self._unyielded = 0.0
@@ -313,7 +393,7 @@ class Outlet:
             self.target_ended(channel)
             if self.scope.cancel_called:
                 await trio.lowlevel.checkpoint()
-        except Exception as error:  # noqa: BLE001 - the buffer's policy, or its key function
+        except Exception as error:  # noqa: BLE001 - the buffer's policy, or a key's own ==
             failure = reader.failure(error)
             raise failure from failure.cause
 
@@ -353,6 +433,9 @@ class Outlet:
                 probe.items_in += len(items)
                 items = step(items)
                 probe.items_out += len(items)
+                young = get_count()[0]
+                if young > self._most_young:
+                    self._most_young = young
                 now = perf_counter()
                 probe.busy += now - before
                 if now - before >= HELD_THE_LOOP:
@@ -377,13 +460,19 @@ class Outlet:
             raise failure from failure.cause
         return []
 
-    def _check_finished(self) -> None:
-        """End the head as soon as a fused stage wants no more."""
+    @property
+    def _finished(self) -> Probe | None:
+        """A fused stage that wants no more."""
         for probe, _ in self._steps:
             if probe.finished:
-                self.head_scope.cancel(f"{probe.node.name} wants no more items")
-        if self._sink is not None and self._sink.finished:
-            self.head_scope.cancel(f"{self._sink.node.name} wants no more items")
+                return probe
+        return self._sink if self._sink is not None and self._sink.finished else None
+
+    def _check_finished(self) -> None:
+        """End the head as soon as a fused stage wants no more; what it is sending is cut off."""
+        finished = self._finished
+        if finished is not None:
+            self.head_scope.cancel(f"{finished.node.name} wants no more items")
 
     async def flush(self) -> None:
         """Let what the fused stages still hold flow out, after the last item."""

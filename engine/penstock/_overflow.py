@@ -7,10 +7,9 @@ must). ``take()`` gives everything, oldest first, and empties the buffer. ``len(
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from ._errors import BufferOverflow, ItemFailed
+from ._errors import BufferOverflow
 from ._spec import Chunk, Inlet
 
 
@@ -109,15 +108,16 @@ class ConflatingBuffer:
     """Only the newest item per key, in the order in which the keys came.
 
     A newer item takes the place of the one it replaces, so that a busy key can't starve a quiet
-    one. Items of more than ``capacity`` different keys wait: no key loses its last item.
+    one. Items of more than ``capacity`` different keys wait: no key loses its last item. They come
+    with their keys where they are ``keyed``; else all have the same.
     """
 
-    __slots__ = ("_items", "_key", "capacity", "dropped")
+    __slots__ = ("_items", "_keyed", "capacity", "dropped")
 
-    def __init__(self, capacity: int, key: Callable[[Any], object] | None) -> None:
+    def __init__(self, capacity: int, *, keyed: bool) -> None:
         self.capacity = capacity
         self.dropped = 0
-        self._key = key
+        self._keyed = keyed
         self._items: dict[object, Any] = {}
 
     def __len__(self) -> int:
@@ -126,23 +126,13 @@ class ConflatingBuffer:
     def put(self, items: Chunk) -> Chunk:
         held = self._items
         for position, item in enumerate(items):
-            of = self._key_of(item)
-            if of in held:
+            key, value = item if self._keyed else (None, item)
+            if key in held:
                 self.dropped += 1
             elif len(held) >= self.capacity:
                 return items[position:]
-            held[of] = item
+            held[key] = value
         return []
-
-    def _key_of(self, item: Any) -> object:
-        if self._key is None:
-            return None
-        try:
-            key = self._key(item)
-            hash(key)
-        except Exception as error:
-            raise ItemFailed(item) from error
-        return key
 
     def take(self) -> Chunk:
         items = list(self._items.values())
@@ -160,6 +150,6 @@ def make_buffer(inlet: Inlet) -> Buffer:
         case "drop_newest":
             return DropNewestBuffer(inlet.capacity)
         case "conflate":
-            return ConflatingBuffer(inlet.capacity, inlet.key)
+            return ConflatingBuffer(inlet.capacity, keyed=inlet.keyed)
         case "fail":
             return FailingBuffer(inlet.capacity)

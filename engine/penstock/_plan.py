@@ -21,14 +21,16 @@ the next segment, or a split with a channel for each branch. The rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._errors import PipelineError
-from ._meeting import find_hazard
+from ._meeting import find_hazard, find_shortages
 from ._spec import (
     Boundary,
     Branch,
+    FillingSink,
     Gathered,
     Inlet,
     JoinOp,
@@ -130,26 +132,30 @@ def plan(end: Node, *, drawing: bool = False) -> Plan:
     """The plan of the pipeline that ends in the sink ``end``.
 
     Raises `PipelineError` where it can't be run: it ends in no sink, a branch goes nowhere or is
-    used twice, branches that meet again could wait for each other for ever. With ``drawing``,
-    branches may be left out.
+    used twice, two stages write the same file, branches that meet again could wait for each other
+    for ever. With ``drawing``, branches may be left out.
     """
-    gathered = isinstance(end.op, Gathered)
-    ends = end.inputs if gathered else (end,)
     builder = _Builder()
-    last: list[Segment] = []
-    for each in ends:
-        if not isinstance(each.op, StepSink | TaskSink):
-            raise PipelineError(
-                each.name, "a pipeline must end in a sink: .to(collect())", each.where
-            )
-        last.append(builder.build(each))
-    builder.build_sides()
+    last = builder.build_all(_ends(end))
     if not drawing:
-        builder.check_branches()
-        hazard = find_hazard(ends)
-        if hazard is not None:
-            raise hazard.error
+        for error in builder.errors(_ends(end)):
+            raise error
+    gathered = isinstance(end.op, Gathered)
     return Plan(tuple(builder.segments), tuple(builder.channels), tuple(last), gathered)
+
+
+def faults(end: Node) -> tuple[PipelineError, ...]:
+    """Why the pipeline that ends in ``end`` can't be run, all reasons that can be told at once."""
+    builder = _Builder()
+    try:
+        builder.build_all(_ends(end))
+    except PipelineError as error:
+        return (error,)
+    return tuple(builder.errors(_ends(end)))
+
+
+def _ends(end: Node) -> tuple[Node, ...]:
+    return end.inputs if isinstance(end.op, Gathered) else (end,)
 
 
 class _Builder:
@@ -158,6 +164,18 @@ class _Builder:
         self.channels: list[Inlet] = []
         self._placed: set[int] = set()
         self._splits: dict[int, Segment] = {}
+
+    def build_all(self, ends: Iterable[Node]) -> list[Segment]:
+        """The segments of the sinks; those of the sinks beside the stream are built, too."""
+        last: list[Segment] = []
+        for each in ends:
+            if not isinstance(each.op, StepSink | FillingSink | TaskSink):
+                raise PipelineError(
+                    each.name, "a pipeline must end in a sink: .to(collect())", each.where
+                )
+            last.append(self.build(each))
+        self.build_sides()
+        return last
 
     def build(self, end: Node) -> Segment:
         """The segment that ``end`` is the last stage of, after everything that feeds it."""
@@ -180,7 +198,7 @@ class _Builder:
         match op:
             case PullSource() | PushSource():
                 return self._start(Segment(node))
-            case StepOp() | StepSink() | SplitOp():
+            case StepOp() | StepSink() | FillingSink() | SplitOp():
                 assert feeding is not None
                 segment = self._gathered(feeding)
                 if isinstance(op, StepOp):
@@ -277,16 +295,39 @@ class _Builder:
             self._start(Segment(relay, inlets=[number], relay=True, sink=end))
         return number
 
-    def check_branches(self) -> None:
-        """Refuse splits with a branch that goes nowhere."""
+    def errors(self, ends: Iterable[Node]) -> Iterator[PipelineError]:
+        """Of each split the first branch that goes nowhere; each stage that claims what another
+        has; the first way that could fill up, or the buffers that are sure to.
+        """
         for segment in self.segments:
             missing = [n for n, number in enumerate(segment.outlets) if number is None]
             if segment.split is not None and missing:
-                raise PipelineError(
+                yield PipelineError(
                     segment.split.name,
                     f"branch {missing[0] + 1} of {len(segment.outlets)} goes nowhere; end each"
                     " branch in a sink and run them together: gather(a.to(…), b.to(…))",
                     segment.split.where,
+                )
+        yield from self._clashes()
+        hazard = find_hazard(ends)
+        if hazard is not None:
+            yield hazard.error
+        else:
+            yield from (each.error for each in find_shortages(ends) if each.level == "error")
+
+    def _clashes(self) -> Iterator[PipelineError]:
+        having: dict[str, Node] = {}
+        for node in (node for segment in self.segments for node in segment.stages):
+            claim = node.traits.claim
+            if claim is None:
+                continue
+            other = having.setdefault(claim.thing, node)
+            if other is not node:
+                place = f" ({other.where})" if other.where else ""
+                yield PipelineError(
+                    node.name,
+                    f"{claim.does} {claim.thing}, and so does {other.name}{place}; {claim.instead}",
+                    node.where,
                 )
 
 

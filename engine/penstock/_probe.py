@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._errors import ItemFailed, StageError, short_repr
+from ._errors import ItemFailed, StageError, root, short_repr
 from ._failing import DeadLetter, DeadLetters
 from ._spec import (
     Boundary,
     Branch,
     Chunk,
+    FillingSink,
     Node,
     PullSource,
     Sink,
@@ -19,12 +20,13 @@ from ._spec import (
     StepSink,
     TaskSink,
 )
+from ._waiting_clock import WaitingClock
 
 HELD_THE_LOOP = 0.1
 """Seconds from which on a stage that did not give the event loop its turn is told of."""
 
 
-_PLAIN = (StepOp, StepSink, SplitOp, Boundary, Branch)
+_PLAIN = (StepOp, StepSink, FillingSink, SplitOp, Boundary, Branch)
 
 
 class Probe:
@@ -33,6 +35,7 @@ class Probe:
     __slots__ = (
         "abandoned",
         "busy",
+        "clocks",
         "dead_lettered",
         "dropped_items",
         "errors",
@@ -74,6 +77,7 @@ class Probe:
         self.flushes: list[Callable[[], Chunk]] = []
         self.holders: list[Callable[[], int]] = []
         self.letters: list[tuple[Sink[Any, Any], DeadLetter[Any]]] = []
+        self.clocks: list[WaitingClock] = []
 
     @property
     def is_plain(self) -> bool:
@@ -104,6 +108,11 @@ class Probe:
         """See `StepControl.evicted`."""
         self.evicted_keys += count
 
+    def waiting_clock(self) -> WaitingClock:
+        """See `StepControl.waiting_clock`; the outlet drives it."""
+        self.clocks.append(WaitingClock())
+        return self.clocks[-1]
+
     def retried(self, count: int) -> None:
         """See `Tally.retried`."""
         self.retries += count
@@ -115,7 +124,7 @@ class Probe:
         """See `StepControl.dead_letter`; the outlet sends what is in ``letters``."""
         self.dead_lettered += 1
         self.errors += 1
-        letter = DeadLetter(item, error, self.node.name, attempts)
+        letter = DeadLetter(item, root(error), self.node.name, attempts)
         self.letters.append((letters.sink, letter))
 
     def lost(self, items: Chunk) -> None:
@@ -139,5 +148,6 @@ class Probe:
             if isinstance(node.op, TaskSink) and not self.holders:
                 self.abandoned += 1
             cause = error.__cause__ or error
+            cause = root(cause) if isinstance(cause, Exception) else cause
             return StageError(node.name, cause, item_repr=short_repr(error.item), where=node.where)
         return StageError(node.name, error, where=node.where)

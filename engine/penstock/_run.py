@@ -15,12 +15,14 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import trio
 
+from . import _options as options
 from ._channel import Channel
-from ._errors import PenstockError, flatten
+from ._errors import SEVERAL, SEVERAL_ENDED_IT, PenstockError, ungroup
 from ._measure import Measure
 from ._outlet import Target
 from ._plan import Plan, Segment, plan
 from ._probe import Probe
+from ._publishing import Publications
 from ._segment import SegmentTask
 from ._spec import JoinOp, Node
 from ._stats import Outcome, Report, RunStats
@@ -54,10 +56,12 @@ class Run(Generic[R]):
         self._scope = trio.CancelScope()
         self._body_scope = trio.CancelScope()
         self._over = trio.Event()
+        self._task: trio.lowlevel.Task | None = None
         self._stopping = False
         self._waiting_for_result = 0
         self._delivered = False
         self._inner: set[Run[Any]] = set()
+        self._publications = Publications()
         planned = plan(end)
         probes = {id(node): Probe(node) for segment in planned.segments for node in segment.stages}
         channels = [
@@ -76,9 +80,11 @@ class Run(Generic[R]):
         """Wait for the end of the run and give the sink's result.
 
         Raises `StageError` where a stage failed (a flat ``ExceptionGroup`` of them where several
-        did), and `RunStopped` where `stop` cut the sink off. Cancelled, it stops waiting; the run
-        goes on.
+        did), and `RunStopped` where `stop` cut the sink off. A stage of the run itself can't wait
+        for its end: `PenstockError`. Cancelled, it stops waiting; the run goes on.
         """
+        if self._is_within():
+            raise PenstockError("result() waits for the end of the run, so no stage of it can")
         waited = False
         self._waiting_for_result += 1
         try:
@@ -102,9 +108,18 @@ class Run(Generic[R]):
         Args:
             deadline: seconds to drain; what is left then is cancelled and counted as abandoned.
 
-        Cancelled while it waits, the producers stay stopped and the rest drains on.
+        A stage of the run itself (a function in it, a sink that has had enough) can't wait for
+        that: there it returns at once, the rest drains behind it, and the deadline holds. What is
+        in flight still comes to that stage. Cancelled while it waits, the producers stay stopped
+        and the rest drains on.
         """
+        if deadline != inf:
+            options.seconds("stop", "deadline", deadline, above_zero=False)
         self._end_sources()
+        if self._is_within():
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + deadline)
+            await trio.lowlevel.checkpoint()
+            return
         with trio.move_on_after(deadline):
             await self._over.wait()
             return
@@ -139,9 +154,17 @@ class Run(Generic[R]):
         """The one failure, or a flat group of them; only where there was one."""
         if len(self._failures) == 1:
             return self._failures[0]
-        return BaseExceptionGroup("several stages failed", self._failures)
+        return BaseExceptionGroup(SEVERAL, self._failures)
 
     # What the runtime does
+
+    def _is_within(self) -> bool:
+        """Whether the current task is one of the run's, or of a nursery that one of them opened."""
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self._task:
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return task is not None
 
     def _end_sources(self) -> None:
         self._stopping = True
@@ -159,15 +182,13 @@ class Run(Generic[R]):
     async def _supervise(self) -> None:
         """Run all tasks to their end, in a scope of their own."""
         finished = False
+        self._task = trio.lowlevel.current_task()
         outer = _current.get() if self._is_inner else None
         _current.set(self)
         if outer is not None:
             outer._take_in(self)  # noqa: SLF001 - another of this class
         try:
-            with self._scope, watching() if self._has_watchdog else nullcontext():
-                async with trio.open_nursery() as nursery:
-                    for task in self._tasks:
-                        nursery.start_soon(self._run_task, task, name=task.segment.head.name)
+            await self._run_tasks(outer)
             finished = True
         finally:
             if outer is not None:
@@ -175,6 +196,37 @@ class Run(Generic[R]):
             self._ended = perf_counter()
             self._outcome = self._how_it_ended(finished)
             self._over.set()
+
+    async def _run_tasks(self, outer: Run[Any] | None) -> None:
+        """Run them; what they did is published where all of them have ended well, or not at all.
+
+        An inner run leaves that to the one that it belongs to.
+        """
+        ended_well = False
+        try:
+            with self._scope, watching() if self._has_watchdog else nullcontext():
+                async with trio.open_nursery() as nursery:
+                    for task in self._tasks:
+                        nursery.start_soon(self._run_task, task, name=task.segment.head.name)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            ended_well = not (self._failures or self._scope.cancelled_caught)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._publish(ended_well=ended_well, outer=outer)
+
+    async def _publish(self, *, ended_well: bool, outer: Run[Any] | None) -> None:
+        publications = self._publications
+        for task in self._tasks:
+            if task.unpublished is not None:
+                await publications.add(task.unpublished, task.failure)
+                task.has_result = ended_well
+        if ended_well and outer is not None:
+            await publications.move_to(outer._publications)  # noqa: SLF001 - another of this class
+        elif ended_well:
+            await publications.publish()
+        await publications.discard()
+        if publications.errors:
+            self._fail(publications.errors)
 
     def _how_it_ended(self, finished: bool) -> Outcome:
         if self._failures:
@@ -189,11 +241,11 @@ class Run(Generic[R]):
         try:
             await task.run()
         except Exception as error:  # noqa: BLE001 - kept, and raised at the end of the run
-            self._fail(flatten(error))
+            self._fail(ungroup(error))
         except BaseExceptionGroup as group:
             errors, rest = group.split(Exception)
             if errors is not None:
-                self._fail(flatten(errors))
+                self._fail(ungroup(errors))
             if rest is not None:
                 raise rest from None
 
@@ -214,6 +266,8 @@ class Run(Generic[R]):
         self, progress: Progress | None, leave_running: bool
     ) -> AsyncGenerator[Run[R], None]:
         """Run beside the body of an ``async with``; one error leaves it, or one flat group."""
+        if not trio.lowlevel.in_trio_run():
+            raise PenstockError("penstock runs on Trio: trio.run(main), not asyncio.run(main)")
         ended: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -226,17 +280,21 @@ class Run(Generic[R]):
                         self._scope.cancel("the body of open() was left")
         except BaseException as error:  # noqa: BLE001 - sorted, and raised again below
             ended = error
-        # Raised outside the handler, so that an error keeps the context it came with.
         verdict = self._verdict(ended)
-        if verdict is not None:
+        if verdict is None:
+            return
+        context = verdict.__context__
+        try:
             raise verdict
+        finally:
+            verdict.__context__ = context  # what it was found in would show it a second time
 
     def _verdict(self, ended: BaseException | None) -> BaseException | None:
         """What the user sees of what ended the body and of the failures not yet delivered.
 
         A failure beats a cancellation, which would hide it; an exit (Ctrl-C) beats both.
         """
-        leaves = [] if ended is None else flatten(ended)
+        leaves = [] if ended is None else ungroup(ended)
         undelivered = [] if self._delivered else self._failures
         errors = _distinct(
             [*(leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), *undelivered]
@@ -245,8 +303,21 @@ class Run(Generic[R]):
         if exits:
             return exits[0]
         if len(errors) > 1:
-            return BaseExceptionGroup("several errors ended the run", errors)
+            return self._group_of(errors, ended)
         return next(iter(errors or leaves), None)
+
+    def _group_of(self, errors: list[BaseException], ended: BaseException | None) -> BaseException:
+        """A flat group of the errors: the one that `result` raised, where it is just that."""
+        came = ended
+        while isinstance(came, BaseExceptionGroup) and came.message != SEVERAL:
+            inside = cast("BaseExceptionGroup[BaseException]", came).exceptions
+            came = inside[0] if len(inside) == 1 else None
+        if isinstance(came, BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", came)
+            if list(map(id, group.exceptions)) == list(map(id, errors)):
+                return group
+        of_stages = all(any(error is known for known in self._failures) for error in errors)
+        return BaseExceptionGroup(SEVERAL if of_stages else SEVERAL_ENDED_IT, errors)
 
     async def _report_progress(self, progress: Progress) -> None:
         over = False

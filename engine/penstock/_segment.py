@@ -13,14 +13,16 @@ from typing import Any
 import trio
 
 from ._channel import Channel, ChannelReceiver
-from ._errors import StageError, flatten
+from ._errors import SEVERAL, StageError, ungroup
 from ._outlet import Outlet, Stages, Target
 from ._plan import Segment
 from ._probe import HELD_THE_LOOP, Probe
+from ._pulling import opened
 from ._spec import (
     Boundary,
     Branch,
     Chunk,
+    FillingSink,
     JoinOp,
     Puller,
     PullSource,
@@ -28,6 +30,7 @@ from ._spec import (
     Sink,
     TaskOp,
     TaskSink,
+    Unpublished,
 )
 from ._watchdog import Watched
 
@@ -50,6 +53,7 @@ class SegmentTask:
         self.may_start: trio.Event | None = None
         self.result: Any = None
         self.has_result = False
+        self.unpublished: Unpublished | None = None
         self.ended: float | None = None
         self.ended_well = False
         self._head = None if segment.relay else probes[id(segment.head)]
@@ -113,22 +117,43 @@ class SegmentTask:
         """
         self.watched.make_current()
         try:
-            with self._outlet.scope:
-                with self._outlet.head_scope:
-                    if self.may_start is not None:
-                        await self.may_start.wait()
-                    await self._run_head()
-                    self.ended_well = True
-                await self._outlet.flush()
-                if self._outlet.result is not None:
-                    self.result = self._outlet.result()
-                    self.has_result = True
+            sink = self.segment.sink
+            if sink is not None and isinstance(sink.op, FillingSink):
+                await self._run_around(sink.op)
+            else:
+                await self._run_stages()
             await self._outlet.send_letters()  # those of a task whose items nobody wants, too
             self._outlet.close_targets()
         finally:
             self.ended = perf_counter()
             self._outlet.abandon_letters()
             self._release_inlets()
+
+    async def _run_stages(self) -> None:
+        with self._outlet.scope:
+            with self._outlet.head_scope:
+                if self.may_start is not None:
+                    await self.may_start.wait()
+                await self._run_head()
+                self.ended_well = True
+            await self._outlet.flush()
+            if self._outlet.result is not None:
+                self.result = self._outlet.result()
+                self.has_result = True
+
+    async def _run_around(self, op: FillingSink) -> None:
+        """What goes wrong on the way in and out, and in tasks of the sink's own, is the sink's."""
+        sink = self._outlet.filled
+        try:
+            async with op.open(sink) as filling:
+                self._outlet.fill(filling)
+                await self._run_stages()
+                self._take_result(await self._outlet.end_filling())
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - all raised again
+            failures = _named(ungroup(error), sink)
+            if len(failures) == 1:
+                raise failures[0] from failures[0].__cause__
+            raise BaseExceptionGroup(SEVERAL, failures) from None
 
     def _release_inlets(self) -> None:
         for receiver in self._receivers:
@@ -144,21 +169,11 @@ class SegmentTask:
         try:
             await self._work(op)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - all raised again
-            failures = self._named(flatten(error))
+            assert self._head is not None, "a relay has no code of the user's"
+            failures = _named(ungroup(error), self._head)
             if len(failures) == 1:
                 raise failures[0] from failures[0].__cause__
-            raise BaseExceptionGroup(self.segment.head.name, failures) from None
-
-    def _named(self, errors: list[BaseException]) -> list[BaseException]:
-        """The errors that came out of the head; those of its own are put in its name."""
-        head = self._head
-        assert head is not None, "a relay has no code of the user's"
-        return [
-            head.failure(error)
-            if isinstance(error, Exception) and not isinstance(error, StageError)
-            else error
-            for error in errors
-        ]
+            raise BaseExceptionGroup(SEVERAL, failures) from None
 
     async def _work(self, op: object) -> None:
         match op:
@@ -171,10 +186,22 @@ class SegmentTask:
             case JoinOp():
                 await op.work(tuple(self._receivers), self._outlet)
             case TaskSink():
-                self.result = await op.work(self._receivers[0], self._outlet)
-                self.has_result = True
+                self._take_result(await op.work(self._receivers[0], self._outlet))
             case _:  # pragma: no cover - the plan makes no other heads
                 raise AssertionError(op)
+
+    def _take_result(self, result: Any) -> None:
+        if isinstance(result, Unpublished):
+            self.unpublished = result
+            result = result.result
+        self.result = result
+        self.has_result = True
+
+    def failure(self, error: BaseException) -> StageError:
+        """The error that the user sees for what its sink couldn't publish."""
+        sink = self._head if self.segment.sink is None else self._outlet.filled
+        assert sink is not None, "a relay without a sink publishes nothing"
+        return sink.failure(error)
 
     async def _relay(self) -> None:
         (inlet,) = self.inlets
@@ -189,8 +216,7 @@ class SegmentTask:
         outlet = self._outlet
         if outlet.head_scope.cancel_called:
             return
-        puller = op.open()
-        try:
+        async with opened(op) as puller:
             while True:
                 started = perf_counter()
                 if op.blocking:
@@ -201,8 +227,6 @@ class SegmentTask:
                 if not items:
                     return
                 await outlet.chunk(items, started)
-        finally:
-            puller.close()
 
     async def _pull_in_thread(self, puller: Puller) -> Chunk:
         """The thread can't be stopped: what it brings is taken, and is to come out after `stop`."""
@@ -221,3 +245,13 @@ class SegmentTask:
             if spent >= HELD_THE_LOOP:
                 self._head.held_up(spent)
         return items
+
+
+def _named(errors: list[BaseException], stage: Probe) -> list[BaseException]:
+    """The errors that came out of a stage; those of its own are put in its name."""
+    return [
+        stage.failure(error)
+        if isinstance(error, Exception) and not isinstance(error, StageError)
+        else error
+        for error in errors
+    ]

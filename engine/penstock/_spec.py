@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from ._errors import Location
+from ._waiting_clock import WaitingClock
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -110,6 +112,11 @@ class Tally(Protocol):
 class CountingSender(Sender[T], Tally, Protocol[T]):
     """The sender of penstock's own operators, which also tell what they leave out."""
 
+    @property
+    def given(self) -> int:
+        """How many items it was given to send, those that it is still sending included."""
+        ...
+
     async def until_wanted(self) -> None:
         """Wait until the stage behind the next channel waits for items.
 
@@ -144,6 +151,10 @@ class StepControl(Protocol):
         """Count keys whose state was let go of to keep within bounds."""
         ...
 
+    def waiting_clock(self) -> WaitingClock:
+        """A clock that goes on while the task waits for items. Asked for at the start only."""
+        ...
+
     def dead_letter(self, letters: Any, item: Any, error: Exception) -> None:
         """Send a failed item to the sink of ``letters``, once this piece is done; counts it."""
         ...
@@ -163,16 +174,19 @@ class Puller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """The channel in front of a task: how many items it holds, and what happens when it is full."""
+    """The channel in front of a task: how many items it holds, and what happens when it is full.
+
+    ``keyed``: each item comes as a pair, the key that it is conflated by and the item.
+    """
 
     capacity: int = DEFAULT_CAPACITY
     overflow: Overflow = "block"
-    key: Callable[[Any], object] | None = None
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PullSource:
-    """Items taken synchronously, by the chunk. ``blocking`` pulls run in a worker thread."""
+    """Items taken synchronously, by the chunk. A ``blocking`` one is used in worker threads."""
 
     open: Callable[[], Puller]
     blocking: bool = False
@@ -255,12 +269,64 @@ class StepSink:
     start: Callable[[StepControl], tuple[Callable[[Chunk], None], Callable[[], Any]]]
 
 
+class Filling(Protocol):
+    """An open sink that gathers what it is given, and must be emptied now and then."""
+
+    def consume(self, items: Chunk, /) -> None:
+        """Take the next items; raises `ItemFailed`."""
+        ...
+
+    def is_full(self) -> bool:
+        """Whether it must be emptied before it is given more."""
+        ...
+
+    async def empty(self) -> None:
+        """Wait until it has room again. May be called by several tasks at a time."""
+        ...
+
+    async def end(self) -> Any:
+        """Wait until all that was taken is done with; the result, which may be `Unpublished`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FillingSink:
+    """A sink that takes items without waiting in the task that makes them, and waits at times.
+
+    ``open(control)`` is entered around the whole task. It may have tasks of its own meanwhile; what
+    they raise ends the run. It is left with an error where the run fails or is cancelled.
+    """
+
+    open: Callable[[StepControl], AbstractAsyncContextManager[Filling]]
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSink:
-    """``async def work(receive, tally) -> result`` in a task of its own."""
+    """``async def work(receive, tally) -> result`` in a task of its own.
+
+    The result may be `Unpublished`.
+    """
 
     work: Callable[[Receiver[Any], Tally], Awaitable[Any]]
     inlet: Inlet = Inlet()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unpublished:
+    """What a sink gives whose work is to be seen only when the whole run has ended well.
+
+    The run calls ``publish`` then, and else ``discard``, from a task that can't be cancelled. A
+    ``publish`` that raises has discarded it.
+
+    Attributes:
+        name: what is to be seen: of several of one name only the last is published.
+        result: the sink's result.
+    """
+
+    name: str
+    result: Any
+    publish: Callable[[], Awaitable[object]]
+    discard: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,10 +335,25 @@ class Gathered:
 
 
 SourceOp: TypeAlias = PullSource | PushSource
-SinkOp: TypeAlias = StepSink | TaskSink
+SinkOp: TypeAlias = StepSink | FillingSink | TaskSink
 Operator: TypeAlias = (
     SourceOp | StepOp | TaskOp | JoinOp | SplitOp | Branch | Boundary | SinkOp | Gathered
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a stage has to itself in a run: no other may make a claim to the same ``thing``.
+
+    Attributes:
+        thing: the file, by its real path; or standard input.
+        does: what the stage does with it, as a verb: ``writes``.
+        instead: what comes of two stages that do, and what to do about it.
+    """
+
+    thing: str
+    does: str
+    instead: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +371,12 @@ class Traits:
         gives: how many items it gives for each that it takes. With ``"one"`` it leaves none out,
             adds none, and waits for no later item before it gives one: branches that run through
             it meet again in step. With ``"at_most_one"`` it never gave more than it took.
+        takes: how many items it takes for each that it gives, where that is known and above 1; 0
+            elsewhere.
+        of_source: it is one producer, to its users, with the source that it reads from.
+        once: of a source, why it is not to be started anew after a failure, and what to do
+            instead, as the end of a sentence; "" where it may be.
+        claim: what it must have to itself.
     """
 
     each: bool = False
@@ -299,6 +386,10 @@ class Traits:
     grows: str = ""
     fails: bool = False
     gives: Gives = "any"
+    takes: int = 0
+    of_source: bool = False
+    once: str = ""
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,6 +412,9 @@ class Sink(Generic[T_contra, T_co]):
     op: SinkOp
     traits: Traits = Traits()
     sides: tuple[Sink[Any, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Sink {self.name}>"
 
 
 def function_name(function: object) -> str:

@@ -19,7 +19,7 @@ from time import perf_counter
 import trio
 
 from ._probe import HELD_THE_LOOP, Probe
-from ._spec import PullSource, SplitOp, StepOp, StepSink
+from ._spec import FillingSink, PullSource, SplitOp, StepOp, StepSink
 
 logger = logging.getLogger("penstock.watchdog")
 
@@ -161,7 +161,7 @@ def _advice(probe: Probe) -> str:
     match probe.node.op:
         case PullSource():
             return "let from_iterable(…, blocking=True) read it in a thread"
-        case StepOp() | StepSink() | SplitOp():
+        case StepOp() | StepSink() | FillingSink() | SplitOp():
             return "let map_blocking call its function in a thread or a process"
         case _:
             return (

@@ -34,9 +34,9 @@ class Readable(Protocol):
 
 
 def stream_of(
-    find: Callable[[], Readable], after: str, convert: Callable[[StoredEvent], Any]
+    name: str, find: Callable[[], Readable], after: str, convert: Callable[[StoredEvent], Any]
 ) -> ps.Stream[Any]:
-    """The events of the topic that `find` gives, as a Stream; see `Topic.values`.
+    """The events of the topic `name`, which `find` gives, as a Stream; see `Topic.values`.
 
     `find` is called now and at each start, because an instance of a template that nobody used is
     dropped and made anew. Raises ``BadCursor``.
@@ -44,11 +44,25 @@ def stream_of(
     asked = after if after in ("latest", "earliest") else Cursor.parse(after)
     bookmarks = current_bookmarks.get()
     if bookmarks is None:
-        return _read_topic(find, asked, convert, Bookmark())
+        return _reader(name, find, asked, convert, Bookmark())
     topic = find()
     if asked == "latest":
         asked = bookmarks.beginning.get(topic.name) or Cursor(topic.log.epoch, 0)
-    return _read_topic(find, asked, convert, bookmarks.next_for(topic.name))
+    return _reader(name, find, asked, convert, bookmarks.next_for(topic.name))
+
+
+def _reader(
+    name: str,
+    find: Callable[[], Readable],
+    asked: Any,
+    convert: Callable[[StoredEvent], Any],
+    mark: Bookmark,
+) -> ps.Stream[Any]:
+    async def read(send: ps.Sender[Any]) -> None:
+        await _read_topic(send, find, asked, convert, mark)
+
+    read.__name__ = f"topic({name})"  # what graphs and reports call the stage
+    return ps.producer(chunked=True)(read)()
 
 
 class _PacedSender(Protocol):
@@ -60,7 +74,6 @@ class _PacedSender(Protocol):
     def piece(self) -> int: ...
 
 
-@ps.producer(chunked=True)
 async def _read_topic(
     send: ps.Sender[Any],
     find: Callable[[], Readable],

@@ -159,6 +159,7 @@ def _run(stats: ps.RunStats) -> dict[str, Any]:
     stages = [
         {
             **{name: getattr(stage, name) for name in _STAGE},
+            "task": stage.task + 1,  # as in the graph
             "where": None if stage.where is None else str(stage.where),
         }
         for stage in stats.stages

@@ -262,12 +262,15 @@ class Topic(Generic[T]):
                 is lost.
         """
         accepts = self.accepts if self.accepts not in (None, Any, object) else None
-        return stream_of(lambda: self.live, after, lambda event: decode(event.packed, accepts))
+        return stream_of(
+            self.name, lambda: self.live, after, lambda event: decode(event.packed, accepts)
+        )
 
     def events(self, after: str = "latest") -> ps.Stream[Event]:
         """Its events, with their names, as a Stream. See `values`."""
         accepts = self.accepts if self.accepts not in (None, Any, object) else None
         return stream_of(
+            self.name,
             lambda: self.live,
             after,
             lambda event: Event(decode(event.packed, accepts), event.name),

@@ -249,7 +249,7 @@ def test_the_server_that_is_not_installed_is_installed_by_its_extra(
 ) -> None:
     # A module that is None in sys.modules can't be imported, as if it weren't installed.
     monkeypatch.setitem(sys.modules, "penstock_server", None)
-    with pytest.raises(ConfigError, match=r"; pip install 'penstock\[server\]'$"):
+    with pytest.raises(ConfigError, match=r"; pip install '\.\[server\]' in penstock's checkout$"):
         load(write("from penstock_server import Server\n"))
 
 
@@ -258,8 +258,14 @@ def test_what_a_part_of_penstock_misses_is_installed_by_the_extra_of_that_part(
 ) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)
     monkeypatch.delitem(sys.modules, "penstock.net.http", raising=False)
-    with pytest.raises(ConfigError, match=r"; pip install 'penstock\[net\]'$"):
+    with pytest.raises(ConfigError, match=r"; pip install '\.\[net\]' in penstock's checkout$"):
         load(write("import penstock.net.http\n"))
+
+
+def test_a_missing_part_of_penstock_is_not_to_be_installed_from_a_registry(write: Write) -> None:
+    # There the name penstock is another package's.
+    with pytest.raises(ConfigError, match=r"No module named 'penstock.nosuch'$"):
+        load(write("import penstock.nosuch\n"))
 
 
 def test_files_that_are_none(tmp_path: Path, write: Write) -> None:
@@ -269,12 +275,12 @@ def test_files_that_are_none(tmp_path: Path, write: Write) -> None:
         "pipelins.py": f"no such file. Did you mean: '{tmp_path}/pipelines.py'?",
         "nothing/like/it": "no such file",
         "": "it is a folder; name a Python file in it",
-        "pipelines.toml": "not a Python file; the name of a config file ends in .py",
+        "pipelines.toml": "not a Python file; give a file that ends in .py",
     }
     for name, problem in problems.items():
         with pytest.raises(ConfigError) as caught:
             load(tmp_path / name)
-        assert str(caught.value) == f"{tmp_path / name}:1: {problem}"
+        assert str(caught.value) == f"{tmp_path / name}: {problem}"
 
 
 def test_ctrl_c_while_loading_passes(write: Write) -> None:

@@ -79,6 +79,7 @@ STEPS: dict[str, Operator] = {
     "take_while": lambda s, check, errors: s.take_while(lambda n: check(n) >= 0, errors=errors),
     "dedupe": lambda s, check, errors: s.dedupe(check, errors=errors),
     "distinct": lambda s, check, errors: s.distinct(check, errors=errors),
+    "buffer": lambda s, check, errors: s.buffer(9, "conflate", key=check, errors=errors),
 }
 TASKS: dict[str, Operator] = {
     "map_async": lambda s, check, errors: s.map_async(as_async(check), 1, errors=errors),
@@ -115,9 +116,9 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def stage(report: ps.Report, operator: str) -> ps.StageStats:
-    """The one stage of an operator."""
+    """The one stage of an operator that calls a function."""
     name = operator.partition(",")[0]
-    (found,) = [each for each in report.stages if each.name.partition("(")[0] == name]
+    (found,) = [each for each in report.stages if each.name.startswith(f"{name}(")]
     return found
 
 

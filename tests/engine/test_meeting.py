@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 import penstock as ps
 from penstock._meeting import find_hazard
@@ -216,6 +218,90 @@ def messages() -> Iterable[tuple[S, str]]:
 def test_the_error_names_the_join_the_stage_and_the_remedy(stream: S, message: str) -> None:
     with pytest.raises(ps.PipelineError, match=message):
         plan(stream.to(ps.collect())._node)
+
+
+def shortages(stream: S) -> list[tuple[str, str]]:
+    checked = stream.to(ps.drain()).check()
+    return [(each.level, each.problem) for each in checked if "wait" in each.problem]
+
+
+class TestABufferThatMayBeTooSmall:
+    def test_batches_that_it_has_no_room_for_are_an_error(self) -> None:
+        one, two = fork()
+        stream = one.batch(100).zip(two.buffer(10))
+        [(level, problem)] = shortages(stream)
+        assert level == "error"
+        assert problem == (
+            "it waits for ever once 10 items wait in the buffer between broadcast[1] and zip: the"
+            " other way gives one item for each 100 of this one, so a long stream fills any buffer"
+        )
+        with pytest.raises(ps.PipelineError, match="zip: it waits for ever once 10 items wait"):
+            plan(stream.to(ps.collect())._node)
+
+    def test_a_way_that_gets_more_than_the_other_is_a_warning(self) -> None:
+        one, two = fork()
+        stream = one.batch(10).zip(two.buffer(100))
+        assert [level for level, _ in shortages(stream)] == ["warning"]
+        assert allowed(stream)
+
+    def test_ways_that_get_the_same_need_not_be_told_of(self) -> None:
+        one, two = fork()
+        assert shortages(one.batch(10).buffer(1).zip(two.batch(10).buffer(1))) == []
+        assert shortages(one.buffer(3).zip(two.buffer(1))) == []
+
+    def test_only_the_way_that_gets_more_is_told_of(self) -> None:
+        one, two = fork()
+        [(level, problem)] = shortages(one.batch(2).buffer(9).zip(two.batch(6).buffer(9)))
+        assert level == "warning"
+        assert "between broadcast[0] and zip" in problem
+        assert "for each 3 of this one" in problem
+
+    def test_where_the_numbers_are_not_known_it_is_a_hint(self) -> None:
+        one, two = fork()
+        for stream in (
+            one.filter(bool).zip(two.buffer(5)),
+            one.concat(two.buffer(5)),
+            one.batch(3, within=1).zip(two.buffer(5)),
+        ):
+            assert [level for level, _ in shortages(stream)] == ["hint"]
+            assert allowed(stream)
+
+    def test_a_buffer_that_drops_never_fills(self) -> None:
+        one, two = numbers.partition(bool)
+        stream = one.buffer(5, "drop_oldest").zip(two.buffer(5, "drop_newest"))
+        assert shortages(stream) == []
+
+    def test_an_endless_stream_fills_any_buffer(self) -> None:
+        def concatenated(source: S) -> S:
+            one, two = source.broadcast(2)
+            return one.concat(two.buffer(1000))
+
+        def zipped(source: S) -> S:
+            one, two = source.broadcast(2)
+            return one.batch(2).zip(two.buffer(1000))
+
+        for make in (concatenated, zipped):
+            [(level, problem)] = shortages(make(ps.every(1)))
+            assert level == "error"
+            assert problem.endswith("and the stream never ends")
+            [(level, _)] = shortages(make(ps.every(1).take(5)))
+            assert level != "error"
+
+    @pytest.mark.parametrize(("batch", "room"), [(5, 4), (5, 50)])
+    async def test_what_is_told_is_so(
+        self, batch: int, room: int, autojump_clock: MockClock
+    ) -> None:
+        """What the check says of ways that get different numbers, on a stream that is long."""
+        one, two = ps.from_iterable(range(10_000)).broadcast(2)
+        pipeline = one.batch(batch).zip(two.buffer(room)).to(ps.count())
+        [finding] = pipeline.check()
+        if finding.level == "error":
+            with pytest.raises(ps.PipelineError, match="it waits for ever"):
+                await pipeline.run()
+            return
+        with trio.move_on_after(1000) as scope:
+            await pipeline.run()
+        assert scope.cancelled_caught
 
 
 async def test_it_is_told_when_it_is_to_run_and_not_when_it_is_drawn() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,3 +270,78 @@ def test_a_branch_used_twice_is_refused_where_it_is_drawn_too() -> None:
     one, _two = numbers.broadcast(2)
     with pytest.raises(ps.PipelineError, match=r"broadcast\[0\]: is used twice.*test_plan.py"):
         one.merge(one.map(str)).graph()
+
+
+def refusals(pipeline: ps.Pipeline[Any]) -> list[str]:
+    with pytest.raises(ps.PipelineError) as caught:
+        planned(pipeline)
+    found = [finding for finding in pipeline.check() if finding.level == "error"]
+    assert str(caught.value) in [str(each).removeprefix("error: ") for each in found]
+    return [each.problem for each in found]
+
+
+def test_two_sinks_of_a_run_do_not_write_the_same_file(tmp_path: Path) -> None:
+    file = tmp_path / "same"
+    (tmp_path / "link").symlink_to("same")
+    write = ps.write_lines(file)
+    others: list[ps.Sink[Any, int]] = [
+        write,
+        ps.write_jsonl(file),
+        ps.write_lines(tmp_path / "link"),
+    ]
+    for other in others:
+        pipeline = ps.gather(numbers.map(str).to(write), numbers.to(other))
+        (problem,) = refusals(pipeline)
+        assert problem == (
+            f"writes {file}, and so does write_lines(same) ({__file__}:{line_of(write, pipeline)});"
+            " one would replace what the other wrote: give each a file of its own"
+        )
+
+
+def line_of(sink: ps.Sink[Any, Any], pipeline: ps.Pipeline[Any]) -> int:
+    where = next(node.where for node in pipeline._node.inputs if node.op is sink.op)
+    assert where is not None
+    return where.line
+
+
+def test_sinks_beside_the_stream_write_no_file_of_another(tmp_path: Path) -> None:
+    write = ps.write_jsonl(tmp_path / "same")
+    letters = ps.dead_letter(ps.write_jsonl(tmp_path / "same"))
+    late = numbers.key_by(int).window(ps.tumbling(1), time=float, late=write).count()
+    pipelines = [
+        numbers.map(str, errors=letters).to(write),
+        numbers.map(str, errors=letters).to(ps.for_each(print, errors=ps.dead_letter(write))),
+        late.to(write),
+        numbers.map(str, errors=letters).zip(late).to(ps.collect()),
+    ]
+    for pipeline in pipelines:
+        (problem,) = refusals(pipeline)
+        assert problem.startswith(f"writes {tmp_path}/same, and so does write_jsonl(same) (")
+
+
+def test_stages_that_share_a_sink_write_one_file(tmp_path: Path) -> None:
+    letters = ps.dead_letter(ps.write_jsonl(tmp_path / "same"))
+    stream = numbers.map(str, errors=letters).filter(len, errors=letters)
+    planned(ps.gather(stream.to(ps.count()), stream.to(ps.write_lines(tmp_path / "other"))))
+
+
+def test_a_file_may_be_read_and_written(tmp_path: Path) -> None:
+    file = tmp_path / "same"
+    file.write_text("b\na\n")
+    assert ps.run(ps.read_lines(file).map(str.upper).to(ps.write_lines(file))) == 2
+    assert file.read_text() == "B\nA\n"
+
+
+def test_standard_input_is_read_by_one_stage() -> None:
+    lines = ps.stdin_lines()
+    for pipeline in (
+        ps.gather(lines.to(ps.count()), lines.to(ps.collect())),
+        ps.concat(lines, ps.stdin_lines()).to(ps.count()),
+    ):
+        (problem,) = refusals(pipeline)
+        assert problem.startswith(f"reads standard input, and so does stdin_lines ({__file__}:")
+        assert problem.endswith(
+            "each would miss what the other took: .broadcast(2) makes two of one"
+        )
+    both = lines.broadcast(2)
+    planned(ps.gather(*(each.to(ps.count()) for each in both)))

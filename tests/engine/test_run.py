@@ -171,7 +171,7 @@ class TestErrors:
         pipeline = numbers.buffer(20, "conflate", key=break_on(4)).to(ps.collect())
         with pytest.raises(ps.StageError) as caught:
             await pipeline.run()
-        assert (caught.value.stage, caught.value.item_repr) == ("buffer", "4")
+        assert (caught.value.stage, caught.value.item_repr) == ("buffer(check)", "4")
 
     async def test_a_failing_iterable_names_its_producer(self) -> None:
         def broken() -> Iterator[int]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 import penstock as ps
 
@@ -100,6 +101,18 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "buffer key": (
         lambda: untyped.buffer(1, "drop_oldest", key=str),
         'buffer: key goes with overflow="conflate" only',
+    ),
+    "buffer key, async": (
+        lambda: untyped.buffer(1, "conflate", key=trio.sleep),
+        "buffer: key must be an ordinary function, but sleep is async; use map_async to look the",
+    ),
+    "buffer errors": (
+        lambda: untyped.buffer(1, "conflate", key=str, errors="ignore"),
+        "buffer: errors must be 'raise', 'skip', retry",
+    ),
+    "buffer errors, no key": (
+        lambda: untyped.buffer(1, "conflate", errors="skip"),
+        "buffer: errors is for failures of key, and there is none",
     ),
     "merge": (lambda: untyped.merge([1]), r"merge: takes Streams, got \[1\]"),
     "merge nothing": (lambda: ps.merge(), "merge: takes at least one Stream"),

@@ -6,9 +6,9 @@ each of its steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
 
 import trio
 from hypothesis import given
@@ -39,7 +39,11 @@ async def let_pass(turns: int) -> None:
 
 
 async def exchange(
-    outcome: Outcome, channel: Channel, plans: list[Plan], pauses: list[int]
+    outcome: Outcome,
+    channel: Channel,
+    plans: list[Plan],
+    pauses: list[int],
+    key: Callable[[Item], object] | None = None,
 ) -> None:
     async def send(sender: int, plan: Plan) -> None:
         items = outcome.sent.setdefault(sender, [])
@@ -47,7 +51,7 @@ async def exchange(
             await let_pass(turns)
             chunk = [(sender, len(items) + n) for n in range(size)]
             items += chunk
-            await channel.send(chunk)
+            await channel.send(chunk if key is None else [(key(item), item) for item in chunk])
             outcome.most_held = max(outcome.most_held, len(channel))
         channel.close_sender()
 
@@ -70,11 +74,11 @@ def run(
     capacity: int,
     plans: list[Plan],
     pauses: list[int],
-    key: Any = None,
+    key: Callable[[Item], object] | None = None,
 ) -> tuple[Channel, Outcome]:
-    channel = Channel(Inlet(capacity, overflow, key), len(plans))
+    channel = Channel(Inlet(capacity, overflow, keyed=key is not None), len(plans))
     outcome = Outcome()
-    trio.run(exchange, outcome, channel, plans, pauses)
+    trio.run(exchange, outcome, channel, plans, pauses, key)
     return channel, outcome
 
 

@@ -4,41 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 import penstock as ps
 
-Ending: TypeAlias = Literal["done", "stopped", "cancelled", "failed"]
+from .endings import (
+    Ending,
+    Failed,
+    check_stages,
+    endings,
+    failing_at,
+    in_chunks,
+    letters,
+    pause,
+    run_to,
+    sources,
+)
+
 Operator: TypeAlias = Callable[[ps.Stream[int]], ps.Stream[int]]
-
-
-class Failed(Exception):
-    pass
-
-
-def failing_at(number: int | None) -> Callable[[int], int]:
-    """A function that fails on its n-th call."""
-    calls = 0
-
-    def call(item: int) -> int:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            raise Failed
-        return item
-
-    return call
-
-
-async def pause(item: int) -> int:
-    for _ in range(item % 3):
-        await trio.lowlevel.checkpoint()
-    return item
 
 
 @ps.transform
@@ -53,12 +42,6 @@ async def twice(receive: ps.Receiver[int], send: ps.Sender[int]) -> None:
     async for items in receive.chunks():
         await trio.lowlevel.checkpoint()
         await send.chunk(items * 2)
-
-
-@ps.sink
-async def letters(receive: ps.Receiver[object]) -> None:
-    async for _ in receive.chunks():
-        await trio.lowlevel.checkpoint()
 
 
 failed = ps.dead_letter(letters())
@@ -93,27 +76,6 @@ sinks: st.SearchStrategy[Callable[[], ps.Sink[int, Any]]] = st.sampled_from(
 )
 
 
-@ps.producer(chunked=True)
-async def in_chunks(send: ps.Sender[int], sizes: list[int]) -> None:
-    number = 0
-    for size in sizes:
-        await send.chunk(list(range(number, number + size)))
-        number += size
-
-
-@ps.producer
-async def one_by_one(send: ps.Sender[int], sizes: list[int]) -> None:
-    for number in range(sum(sizes)):
-        await send(number)
-
-
-sources = st.builds(
-    lambda make, sizes: make(sizes),
-    st.sampled_from([in_chunks, one_by_one, lambda sizes: ps.from_iterable(range(sum(sizes)))]),
-    st.lists(st.integers(1, 60), max_size=8),
-)
-
-
 def check(pipeline: ps.Pipeline[Any], stats: ps.RunStats) -> None:
     sent: Counter[int] = Counter()
     given_on: Counter[int] = Counter()
@@ -126,11 +88,8 @@ def check(pipeline: ps.Pipeline[Any], stats: ps.RunStats) -> None:
         elif stats.outcome != "running":  # while it runs, letters may be about to be sent
             given_on[edge.target] += source.dead_lettered
             sent[edge.target] = target.items_in
+    check_stages(stats)
     for stage in stages:
-        assert min(stage.items_in, stage.made, stage.absorbed, stage.held, stage.abandoned) >= 0
-        gone = stage.skipped + stage.dead_lettered + stage.dropped + stage.late + stage.abandoned
-        kept = stage.items_out + stage.absorbed + stage.held
-        assert stage.items_in + stage.made == kept + gone, stage
         if stage.name.startswith(("map", "buffer", "merge")):
             assert (stage.made, stage.absorbed) == (0, 0), stage
         if stage.name.startswith(("filter", "take", "skip", "every_third", "for_each", "fold")):
@@ -138,25 +97,11 @@ def check(pipeline: ps.Pipeline[Any], stats: ps.RunStats) -> None:
     assert sent == given_on
 
 
-async def run_to(ending: Ending, pipeline: ps.Pipeline[Any], turns: int) -> ps.Report:
-    with suppress(Failed, ps.StageError, ps.RunStopped), trio.CancelScope() as scope:
-        async with pipeline.open() as run:
-            for _ in range(turns):
-                check(pipeline, run.stats())
-                await trio.lowlevel.checkpoint()
-            if ending == "stopped":
-                await run.stop(0)
-            elif ending == "cancelled":
-                scope.cancel()
-            await run.result()
-    return run.report()
-
-
 @given(
     sources,
     st.lists(operators, max_size=5),
     sinks,
-    st.sampled_from(["done", "stopped", "cancelled", "failed"]),
+    endings,
     st.integers(0, 12),
 )
 def test_items_in_and_made_are_those_given_on_left_out_lost_and_held(
@@ -172,9 +117,59 @@ def test_items_in_and_made_are_those_given_on_left_out_lost_and_held(
         if number == turns % 5 and ending == "failed":
             stream = stream.map(failing_at(turns + 1))
     pipeline = stream.to(sink())
-    report = trio.run(run_to, ending, pipeline, turns)
-    check(pipeline, report)
-    assert all(stage.held == 0 for stage in report.stages)
+    report = trio.run(run_to, ending, pipeline, turns, check)
     if report.outcome == "done":
         losing = [stage.name for stage in report.stages if stage.abandoned]
         assert not losing or "take" in {stage.name for stage in report.stages}
+
+
+async def test_a_window_does_not_hold_what_was_left_out_of_the_chunk(
+    autojump_clock: MockClock,
+) -> None:
+    def time(number: int) -> int:
+        if number in (201, 202):
+            raise Failed
+        return 0
+
+    errors = ps.retry(2, ps.Backoff(1, 1, jitter=False), then="skip")
+    windows = in_chunks([200, 4]).key_by(lambda _: 0).window(ps.tumbling(1), time, errors=errors)
+    with trio.move_on_after(1.5):  # the first of the two has been skipped, the second waits
+        async with windows.count().to(ps.count()).open() as run:
+            await run.result()
+    stage = run.report().stages[1]
+    assert (stage.made, stage.absorbed, stage.skipped, stage.abandoned) == (0, 0, 1, 203)
+
+
+async def test_a_window_that_waits_for_room_is_given_on_and_not_held(
+    autojump_clock: MockClock,
+) -> None:
+    @ps.transform
+    async def stuck(receive: ps.Receiver[object], send: ps.Sender[object]) -> None:
+        await trio.sleep_forever()
+
+    windows = in_chunks([3, 3]).key_by(lambda n: n).window(ps.by_count(1)).count()
+    with trio.move_on_after(1):
+        async with windows.buffer(1).via(stuck).to(ps.count()).open() as run:
+            await trio.sleep(0.5)
+            check_stages(run.stats())
+            stage = run.stats().stages[1]
+            assert (stage.made, stage.absorbed) == (0, 0)
+            assert stage.items_in == stage.items_out + stage.held
+            await run.result()
+    stage = run.report().stages[1]
+    assert (stage.made, stage.absorbed) == (0, 0)
+
+
+async def test_items_that_a_window_had_not_come_to_when_it_failed_are_abandoned() -> None:
+    def add(total: int, number: int) -> int:
+        if number == 250:
+            raise Failed
+        return total + number
+
+    windows = in_chunks([200, 100]).key_by(lambda _: 0).window(ps.session(1), lambda _: 0)
+    stream = windows.aggregate(int, add, lambda one, other: one + other)
+    with pytest.raises(ps.StageError):
+        async with stream.to(ps.count()).open() as run:
+            await run.result()
+    stage = run.report().stages[1]
+    assert (stage.items_in, stage.absorbed, stage.abandoned) == (300, 0, 300)

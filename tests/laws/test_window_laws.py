@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 import penstock as ps
 
@@ -315,7 +316,7 @@ def test_the_aggregates_agree_on_what_is_in_a_window(
 
 
 @given(
-    st.lists(st.floats(-1e9, 1e10) | st.integers(-50, 50).map(lambda n: n * 0.1), max_size=30),
+    st.lists(st.floats(-2e12, 2e12) | st.integers(-50, 50).map(lambda n: n * 0.1), max_size=30),
     st.sampled_from([0.1, 0.3, 1 / 3, 7.0, 0.001]),
     cuts,
 )
@@ -330,3 +331,42 @@ def test_rounding_puts_each_item_into_one_window_that_holds_its_time(
     ]
     for window in outcome.windows:
         assert all(window.start <= time(item) < window.end for item in window.value)
+
+
+quarters = st.integers(0, 20).map(lambda n: n / 4)
+
+
+@given(
+    st.lists(st.tuples(keys, quarters), max_size=20),
+    st.lists(quarters.map(lambda seconds: seconds * 4), min_size=1, max_size=5),
+    st.sampled_from([0.25, 1.0, 3.0]),
+    st.sampled_from([ps.tumbling(0.5), ps.tumbling(3), ps.sliding(5, 2), ps.session(2)]),
+)
+def test_items_that_come_at_their_times_are_in_time_however_slow_the_stages_behind_are(
+    gaps: list[tuple[str, float]], busy: list[float], silence: float, kind: Any
+) -> None:
+    """Each item's time is that at which it is made: a silence takes no watermark past it."""
+    start = 0.0
+
+    @ps.producer
+    async def source(send: ps.Sender[Item]) -> None:
+        for count, (of, gap) in enumerate(gaps):
+            await trio.sleep(gap)
+            await send((of, trio.current_time() - start, count))
+
+    async def work(window: ps.Window[str, Any]) -> ps.Window[str, Any]:
+        await trio.sleep(busy[window.value[0][2] % len(busy)])
+        return window
+
+    async def outcome() -> Outcome:
+        nonlocal start
+        start = trio.current_time()
+        windows = source().key_by(key).window(kind, time=time, silence=silence).collect()
+        async with windows.buffer(1).map_async(work, 1).to(ps.collect()).open() as running:
+            sent = await running.result()
+        return Outcome(sent, [], running.report().stages[1])
+
+    found = trio.run(outcome, clock=MockClock(autojump_threshold=0))
+    assert found.stage.dropped == 0
+    numbers = {number(item) for each in found.windows for item in each.value}
+    assert numbers == set(range(len(gaps)))

@@ -90,6 +90,7 @@ async def test_the_whole_server(autojump_clock: trio.testing.MockClock) -> None:
     assert (running["state"], running["restarts"], running["last_error"]) == ("running", 0, None)
     assert running["outcome"] == "running"
     assert running["stages"][0]["items_out"] == 5
+    assert running["stages"][0]["task"] == 1  # as the graph has it
     assert running["stages"][0]["where"].startswith(__file__)
     assert running["buffers"][0]["capacity"] == 10
     assert failing["restarts"] >= 1

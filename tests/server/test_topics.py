@@ -168,6 +168,12 @@ async def test_latest_is_from_now_on_and_a_cursor_from_there() -> None:
         assert [await anext(aiter(later)), await anext(aiter(later))] == [2, 3]
 
 
+def test_a_graph_names_the_topic_that_is_read() -> None:
+    topic: Topic[Any] = Server().topic("any")
+    for stream in (topic.values(), topic.events()):
+        assert stream.filter(bool).graph().text() == "task 1: topic(any) → filter(bool)\n"
+
+
 def test_a_bad_cursor_is_refused_at_once() -> None:
     with pytest.raises(BadCursor):
         Server().topic("any").values("newest")

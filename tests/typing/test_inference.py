@@ -87,6 +87,7 @@ def test_lambdas_are_inferred_down_the_chain() -> None:
     assert_type(numbers.batch(3), ps.Stream[list[int]])
     assert_type(numbers.batch(3, within=1.0).map(lambda some: sum(some)), ps.Stream[int])
     assert_type(numbers.buffer(5, "conflate", key=lambda n: n % 2), ps.Stream[int])
+    assert_type(numbers.buffer(5, "conflate", key=hash, errors="skip"), ps.Stream[int])
     assert_type(numbers.map(str).map_async(slow_length, concurrency=4), ps.Stream[int])
     assert_type(numbers.map(str).map_async(slow_length, 4, key=lambda text: text), ps.Stream[int])
     assert_type(numbers.flat_map_async(letters_of, 2, ordered=True), ps.Stream[str])

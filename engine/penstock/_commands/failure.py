@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from penstock._errors import describe
+import select
+import sys
+from typing import TextIO
+
+from penstock._errors import StageError, describe
 from penstock.config.errors import one_line
 
 
@@ -18,6 +22,27 @@ class Failure(Exception):
 def error_line(error: BaseException | str) -> str:
     """``error: …``, for anything that is not in a config file."""
     return one_line(f"error: {error}")
+
+
+def is_unread_output(error: BaseException) -> bool:
+    """Whether a stage failed because nobody reads standard output any more: ``… | head -2``."""
+    return (
+        isinstance(error, StageError)
+        and isinstance(error.cause, BrokenPipeError)
+        and _is_unread(sys.stdout)
+    )
+
+
+def _is_unread(stream: TextIO) -> bool:
+    # The error doesn't say of which pipe it is.
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    try:
+        poll.register(stream, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
 
 
 def unexpected(error: BaseException) -> Failure:

@@ -68,12 +68,13 @@ def as_graph(now: RunStats, before: RunStats | None = None) -> Graph:
 
     Rates are those since ``before``, an earlier state of the same run, and else its own.
     """
+    first = min((stage.task for stage in now.stages), default=0)  # a server's is 1
     numbers = {stage.name: number for number, stage in enumerate(now.stages)}
     rates = _rates(now, before)
     nodes = tuple(
         GraphNode(
             stage.name,
-            stage.task,
+            stage.task - first,
             None,
             ", ".join([f"{rate_text(rate)}/s", *notes(stage)]),
             stage.name == now.bottleneck,

@@ -57,7 +57,8 @@ def progress_json(name: str, now: RunStats) -> dict[str, Any]:
     """How a run is doing, as a JSON object.
 
     Its fields are ``type`` (``progress``), ``name``, ``seconds``, ``bottleneck``, ``stages`` and
-    ``buffers``, the last two with the fields of `StageStats` and `BufferStats`.
+    ``buffers``, the last two with the fields of `StageStats` and `BufferStats`. Tasks are numbered
+    from 1, as in the graph.
     """
     return {"type": "progress", "name": name, **_seen(now)}
 
@@ -89,4 +90,5 @@ def _jsonable(result: Any) -> Any:
 
 
 def _stage(stage: StageStats) -> dict[str, Any]:
-    return {**asdict(stage), "where": None if stage.where is None else str(stage.where)}
+    where = None if stage.where is None else str(stage.where)
+    return {**asdict(stage), "task": stage.task + 1, "where": where}

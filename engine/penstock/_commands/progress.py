@@ -103,7 +103,10 @@ class Silent:
 def plain_line(title: str, now: RunStats) -> str:
     """The pipeline in one line: what came in and went out, the rate, what was lost, the bottleneck.
 
-    ``sums: 2 s, 12,000 in, 800 out, 400/s, map(f): 3 skipped, bottleneck map(f)``
+    ``sums: 2 s, 12,000 in, 800 out, 400/s, map(f): 3 skipped, bottleneck map(f) at 425/s``
+
+    The bottleneck has a rate of its own, which shows that there is progress where nothing comes out
+    for a while, because a stage gathers.
     """
     read = sum(stage.items_out for stage in sources_of(now))
     sinks = sinks_of(now)
@@ -113,7 +116,15 @@ def plain_line(title: str, now: RunStats) -> str:
     for stage in now.stages:
         noted = ", ".join(notes(stage))
         line += f", {stage.name}: {noted}" if noted else ""
-    return line + (f", bottleneck {now.bottleneck}" if now.bottleneck else "")
+    if now.bottleneck is None:
+        return line
+    return f"{line}, bottleneck {now.bottleneck} at {rate_text(_pace_of(now.bottleneck, now))}/s"
+
+
+def _pace_of(name: str, now: RunStats) -> float:
+    """Items a second that a stage gives on, or takes where it is the one that gathers."""
+    given = next((stage.rate for stage in now.stages if stage.name == name), 0.0)
+    return max(given, sum(buffer.rate for buffer in now.buffers if buffer.before == name))
 
 
 @contextmanager

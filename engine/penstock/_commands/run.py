@@ -16,7 +16,7 @@ from penstock.config import ConfigFile, load, parse_target
 from penstock.stream import Pipeline
 
 from .attended import Finished, run_attended
-from .failure import Failure, error_line
+from .failure import Failure, error_line, is_unread_output
 from .json_output import Write, json_lines
 from .outcome import error_lines, progress_json, report_json, result_line, signal_json
 
@@ -113,6 +113,8 @@ def _run_for_people(name: str, pipeline: Pipeline[Any], options: _Options) -> Fi
 
     def run(show: Show) -> Finished:
         finished = _run(pipeline, options, show.progress, partial(_tell, show, options.deadline))
+        if finished.errors and all(map(is_unread_output, finished.errors)):
+            raise BrokenPipeError  # as where penstock itself prints: it ends, and says nothing
         if finished.report is not None:
             show.report(finished.report)
         return finished

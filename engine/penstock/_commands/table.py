@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +16,10 @@ _BAR = 8
 _PERCENT = 5
 _GAP = 2
 _NAME = 14
+_FEW = 6
 _NOTES = 20
+_MARK = "◀ bottleneck"
+_FILL = ("buffer", "peak")
 _NEARLY_FULL = 0.8
 _OUTCOME_STYLES = {"running": "cyan", "stopping": "yellow", "done": "green", "failed": "red"}
 _NOTED = ("skipped", "retried", "dead_lettered", "late", "dropped", "abandoned", "evicted")
@@ -104,26 +109,32 @@ def as_table(title: str, stats: RunStats, state: str | None = None, *, width: in
     """A run as a table of at most ``width`` columns; ``state`` stands in for its outcome.
 
     Of a run that is over it shows how full the buffers were at the most, and the busy seconds.
+    Where there is little room, names are cut, and what can be spared is left out: first the bars,
+    then how full the buffers are, the rates and the busy seconds. The counts stay.
     """
     rows = stage_rows(stats)
-    numbers = _numbers(rows, stats)
-    bars = [_bar_text(row.fill) for row in rows] if stats.buffers else []
+    names = [("  " if row.is_fused else "") + row.name for row in rows]
     told = [_notes_text(row) for row in rows]
+    columns = _columns(rows, stats)
+    spare = _spared(columns, rows, stats)
+    for_names, for_notes = min(_NAME, _widest(names)), min(_NOTES, _widest(told))
+    while _width(columns) + for_names + _GAP + for_notes + _GAP > width and spare:
+        spare.pop(0)()
     heading = _heading(title, stats.seconds, state or stats.outcome)
     table = Table(title=heading, title_justify="left", box=None, padding=(0, _GAP, 0, 0))
-    room = _room_for_names(width, numbers, bars, told)
+    # What the other columns leave, at least a few letters.
+    room = max(_FEW, width - _width(columns) - for_notes - 2 * _GAP)
+    fits_mark = room > _FEW or width - _width(columns) - room - 2 * _GAP >= len(_MARK)
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=room)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    if bars:
-        table.add_column("buffer" if stats.outcome == "running" else "peak", no_wrap=True)
+    for name in columns:
+        justify: Literal["left", "right"] = "left" if name in _FILL else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
     table.add_column("", overflow="fold")
-    for number, row in enumerate(rows):
+    for name, *cells, row in zip(names, *columns.values(), rows, strict=True):
         table.add_row(
-            ("  " if row.is_fused else "") + row.name,
-            *(cells[number] for cells in numbers.values()),
-            *bars[number : number + 1],
-            told[number],
+            name,
+            *cells,
+            _notes_text(row, _MARK if fits_mark else _MARK[:1]),
             style="bold" if row.is_bottleneck else None,
         )
     return table
@@ -134,26 +145,43 @@ def _heading(title: str, seconds: float, state: str) -> Text:
     return Text.assemble((title, "bold"), f"  {seconds:.1f} s  ", (state, style))
 
 
-def _numbers(rows: list[StageRow], stats: RunStats) -> dict[str, list[str]]:
-    """The columns of numbers by their names."""
-    numbers = {
-        "in": [_number(row.items_in) for row in rows],
-        "out": [_number(row.items_out) for row in rows],
-        "rate/s": [rate_text(row.rate) for row in rows],
+def _columns(rows: list[StageRow], stats: RunStats) -> dict[str, list[Text]]:
+    """The columns between the names and the notes, by their headings."""
+    columns = {
+        "in": [Text(_number(row.items_in)) for row in rows],
+        "out": [Text(_number(row.items_out)) for row in rows],
+        "rate/s": [Text(rate_text(row.rate)) for row in rows],
     }
     if stats.outcome != "running":
-        numbers["busy s"] = [f"{stage.busy:.2f}" for stage in stats.stages]
-    return numbers
+        columns["busy s"] = [Text(f"{stage.busy:.2f}") for stage in stats.stages]
+    if stats.buffers:
+        columns[_fill_heading(stats)] = [_bar_text(row.fill) for row in rows]
+    return columns
 
 
-def _room_for_names(
-    width: int, numbers: dict[str, list[str]], bars: list[Text], told: list[Text]
-) -> int:
-    """What the other columns leave to the names, which give way first, but not altogether."""
-    taken = sum(max(map(len, (name, *cells))) + _GAP for name, cells in numbers.items())
-    taken += _BAR + _PERCENT + _GAP if bars else 0
-    taken += min(_NOTES, max(map(len, told))) + _GAP
-    return max(_NAME, width - taken)
+def _spared(
+    columns: dict[str, list[Text]], rows: list[StageRow], stats: RunStats
+) -> list[Callable[[], object]]:
+    """What makes the columns narrower, step by step."""
+    fill = _fill_heading(stats)
+
+    def no_bars() -> None:
+        if fill in columns:
+            columns[fill] = [_fill_text(row.fill) for row in rows]
+
+    return [no_bars, *(partial(columns.pop, name, None) for name in (fill, "rate/s", "busy s"))]
+
+
+def _fill_heading(stats: RunStats) -> str:
+    return _FILL[stats.outcome != "running"]
+
+
+def _width(columns: dict[str, list[Text]]) -> int:
+    return sum(max(len(name), _widest(cells)) + _GAP for name, cells in columns.items())
+
+
+def _widest(cells: Sequence[str | Text]) -> int:
+    return max(map(len, cells), default=0)
 
 
 def rate_text(rate: float) -> str:
@@ -161,8 +189,8 @@ def rate_text(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}"
 
 
-def _notes_text(row: StageRow) -> Text:
-    marked = [("◀ bottleneck", "bold yellow")] if row.is_bottleneck else []
+def _notes_text(row: StageRow, mark: str = _MARK) -> Text:
+    marked = [(mark, "bold yellow")] if row.is_bottleneck else []
     parts = [*marked, *((note, "red" if "error" in note else "yellow") for note in row.notes)]
     return Text(", ").join(Text(*part) for part in parts)
 
@@ -172,6 +200,10 @@ def _bar_text(fill: float | None) -> Text:
         return Text("")
     style = "red" if fill >= _NEARLY_FULL else "green"
     return Text.assemble((bar(fill), style), f"{fill:{_PERCENT}.0%}")
+
+
+def _fill_text(fill: float | None) -> Text:
+    return Text("" if fill is None else f"{fill:{_PERCENT}.0%}")
 
 
 def _number(number: int | None) -> str:

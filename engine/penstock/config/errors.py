@@ -10,12 +10,13 @@ class ConfigError(PenstockError):
 
     Attributes:
         file: the file, as the user named it.
-        line: the line to blame, from 1; 1 where it is the file as a whole.
+        line: the line to blame, from 1; 1 where it is the file as a whole, None where it can't be
+            read.
         problem: what is wrong.
         hint: what to do about it; empty where the problem says it all.
     """
 
-    def __init__(self, file: str, line: int, problem: str, hint: str = "") -> None:
+    def __init__(self, file: str, line: int | None, problem: str, hint: str = "") -> None:
         self.file = file
         self.line = line
         self.problem = one_line(problem)
@@ -24,7 +25,12 @@ class ConfigError(PenstockError):
 
     def __str__(self) -> str:
         advice = f"; {self.hint}" if self.hint else ""
-        return f"{self.file}:{self.line}: {self.problem}{advice}"
+        return f"{place(self.file, self.line)}: {self.problem}{advice}"
+
+
+def place(file: str, line: int | None) -> str:
+    """``file:line``, or ``file`` where there is no line to name."""
+    return file if line is None else f"{file}:{line}"
 
 
 def one_line(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,8 +120,12 @@ class ConfigFile:
 
         Raises `ConfigError` where a server can't say.
         """
+        return [each for server in self.servers.values() for each in self.topics_of(server)]
+
+    def topics_of(self, server: HasPipelines) -> list[tuple[str, Builder]]:
+        """What one server offers, by name. Raises `ConfigError` where it can't say."""
         try:
-            return [each for server in self.servers.values() for each in server.named_pipelines()]
+            return list(server.named_pipelines())
         except Exception as error:
             raise self.blame(error) from error
 
@@ -134,18 +139,37 @@ class ConfigFile:
 
         Raises `ConfigError` with the line of the file that is to blame.
         """
+        given = self.call(name, builder)
         try:
-            given = builder()
-            if isinstance(given, Stream | Pipeline):
-                given.graph()
-                return given  # pyright: ignore[reportUnknownVariableType] - of any type of items
+            given.graph()
         except Exception as error:
             raise self.blame(error) from error
+        return given
+
+    def call(self, name: str, builder: Callable[[], object]) -> Stream[Any] | Pipeline[Any]:
+        """As `build`, without a look at the plan."""
+        try:
+            given = builder()
+        except Exception as error:
+            raise self.blame(error) from error
+        if isinstance(given, Stream | Pipeline):
+            return given  # pyright: ignore[reportUnknownVariableType] - of any type of items
         raise self.error(
             self._line_of(name),
             f"{name} must give a Stream or a Pipeline, but gave {given!r}",
             "return it" if given is None else "",
         )
+
+    def names_read(self) -> frozenset[str]:
+        """The names that some code of the file reads, in whatever scope."""
+        return frozenset(_names_in(self._syntax()))
+
+    def names_ended(self) -> frozenset[str]:
+        """The names in expressions that ``.to(…)`` or ``.open(…)`` is called on, in any scope."""
+        calls = [node for node in ast.walk(self._syntax()) if isinstance(node, ast.Call)]
+        methods = [call.func for call in calls if isinstance(call.func, ast.Attribute)]
+        ended = [each.value for each in methods if each.attr in ("to", "open")]
+        return frozenset(name for each in ended for name in _names_in(each))
 
     def blame(self, error: BaseException) -> ConfigError:
         """The `ConfigError` for an error that code of this file raised."""
@@ -154,6 +178,9 @@ class ConfigFile:
     def error(self, line: int, problem: str, hint: str = "") -> ConfigError:
         """A `ConfigError` in this file."""
         return ConfigError(str(self.path), line, problem, hint)
+
+    def _syntax(self) -> ast.Module:
+        return ast.parse(Path(str(self.module.__file__)).read_bytes())
 
     def _find_named(self, kind: type[T], name: str, there: dict[str, T]) -> T:
         value: object = getattr(self.module, name, None)
@@ -176,6 +203,13 @@ class ConfigFile:
         defines = re.compile(rf"(?:(?:async )?def |class )?{re.escape(name)}\b")
         with open(str(self.module.__file__), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return next((n for n, line in enumerate(file, 1) if defines.match(line)), 1)
+
+
+def _names_in(node: ast.AST) -> Iterator[str]:
+    """The names that it reads."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+            yield each.id
 
 
 def _same(pipeline: Pipeline[Any]) -> Pipeline[Any]:
@@ -220,6 +254,6 @@ def _require_python_file(path: Path) -> None:
         meant = did_you_mean(str(path), neighbours)
         problem = f"no such file. {meant}" if meant else "no such file"
     elif path.suffix != ".py":
-        problem, hint = "not a Python file", "the name of a config file ends in .py"
+        problem, hint = "not a Python file", "give a file that ends in .py"
     if problem:
-        raise ConfigError(str(path), 1, problem, hint)
+        raise ConfigError(str(path), None, problem, hint)

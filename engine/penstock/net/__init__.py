@@ -1,4 +1,4 @@
-"""Clients of a penstock server. Needs the extra ``net``: ``pip install 'penstock[net]'``.
+"""Clients of a penstock server, with the extra ``net``: ``pip install '.[net]'`` in its checkout.
 
 Four rooms, none of which knows another:
 

@@ -82,6 +82,11 @@ def problem_in(body: bytes) -> dict[str, object]:
     return cast("dict[str, object]", problem) if isinstance(problem, dict) else {}
 
 
+def with_detail(status: int, detail: str) -> str:
+    """``422 Unprocessable Entity: no number``, cut short."""
+    return f"{status_line(status)}: {detail[:_LONGEST]}"
+
+
 def detail_of(body: bytes) -> str:
     """``: no such topic``, of a problem document, where there is one."""
     problem = problem_in(body)

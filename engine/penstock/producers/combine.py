@@ -127,12 +127,14 @@ def merge_sorted(
 
     Args:
         streams: each sorted already.
-        key: what they are sorted by: ``key(item)``, else the items themselves. Only ``<`` is used.
+        key: what they are sorted by: ``key(item)``, else the items themselves. Only ``<`` is used,
+            and ``!=`` to find what isn't equal to itself.
         errors: what to do where ``key`` fails.
 
-    Raises `StageError` naming the first item that is smaller than the one before it in its stream.
-    An item goes on once every other stream has one that is no smaller, or has ended: a stream that
-    is silent holds the others up. At most a chunk of each is in hand.
+    Raises `StageError` naming the first item that is smaller than the one before it in its stream,
+    that isn't equal to itself (NaN), or that ``<`` fails on, whatever ``errors`` says. An item goes
+    on once every other stream has one that is no smaller, or has ended: a stream that is silent
+    holds the others up. At most a chunk of each is in hand.
     """
     make = partial(joining.merge_sorted, key, errors)
     return join_streams("merge_sorted", make, streams)

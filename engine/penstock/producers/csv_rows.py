@@ -21,7 +21,6 @@ from .reading import LinePuller
 
 _AT_ONCE: Final = 256
 """Lines that are parsed at a time: the parser lets no other thread work meanwhile."""
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,6 @@ class RowPuller:
             lines = self._lines.pull(at_most)
             if not lines:
                 return self._last()
-            if self._number == 1 and not self._unfinished:
-                lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
             for start in range(0, len(lines), _AT_ONCE):
                 rows += self._rows(self._unfinished + lines[start : start + _AT_ONCE])
         return rows

@@ -11,14 +11,17 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from functools import partial, wraps
+from functools import partial, update_wrapper, wraps
 from itertools import islice
+from types import MethodType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from .. import _options as options
+from .._errors import PenstockError
 from .._forwarding import forward_async_iterable
 from .._spec import (
     Chunk,
+    CountingSender,
     Node,
     PullSource,
     PushSource,
@@ -65,7 +68,8 @@ def producer(f: Callable[..., Any] | None = None, /, *, chunked: bool = False) -
     The function may be an async generator function (``async def … yield``), which runs in a task
     that does nothing else and may hold nurseries and cancel scopes; a generator function; or an
     ``async def f(send, …)`` that calls ``await send(item)`` or ``await send.chunk(items)``. The
-    function is called anew for each run. Cancelled, its ``finally`` blocks run.
+    function is called anew for each run. Cancelled, its ``finally`` blocks run. One that returns
+    and has not awaited a ``send`` fails: its items would be lost unnoticed.
 
     Args:
         chunked: for an ``async def f(send, …)`` that only ever sends chunks: the operators behind
@@ -86,7 +90,6 @@ def _producer(f: Callable[..., Any], *, chunked: bool) -> Callable[..., Stream[A
             "producer", f"{name} must be a generator, an async generator, or an async function"
         )
 
-    @wraps(f)
     def stream(*args: Any, **kwargs: Any) -> Stream[Any]:
         call = partial(f, *args, **kwargs)
         if pulls:
@@ -94,9 +97,39 @@ def _producer(f: Callable[..., Any], *, chunked: bool) -> Callable[..., Stream[A
         work = partial(_forward_call, call) if yields else partial(_put_first, f, args, kwargs)
         return Stream(Node(name, PushSource(work, by_item=not chunked), where=caller()))
 
+    made = _Producer(f, stream)
     if not pulls and not yields:  # `send` is not the caller's to give
-        stream.__signature__ = _without_first(inspect.signature(f))  # type: ignore[attr-defined]
-    return stream
+        made.__signature__ = _without_first(inspect.signature(f))
+    return made
+
+
+class _Producer:
+    """A user's function as a producer; tells who takes it for a stream to call it."""
+
+    __signature__: inspect.Signature
+
+    def __init__(self, f: Callable[..., Any], stream: Callable[..., Stream[Any]]) -> None:
+        update_wrapper(self, f)
+        self._stream = stream
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Stream[Any]:
+        return self._stream(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: object = None) -> Any:
+        """A method, where it is defined in a class."""
+        return self if instance is None else MethodType(self, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        shown = function_name(self) if "__name__" in self.__dict__ else "producer"
+        hint = f"; call it: {shown}().{name}" if hasattr(Stream, name) else ""
+        raise AttributeError(f"the producer {shown} has no attribute {name!r}{hint}")
+
+    def __repr__(self) -> str:
+        return f"<producer {function_name(self)}>"
+
+    def __reduce__(self) -> str:
+        """Pickled by its name, as functions are."""
+        return str(self.__dict__["__qualname__"])
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:
@@ -141,10 +174,47 @@ async def _forward_call(call: Callable[[], AsyncIterable[Any]], send: Sender[Any
 
 
 async def _put_first(
-    f: Callable[..., Awaitable[R]], args: tuple[Any, ...], kwargs: dict[str, Any], end: object
-) -> R:
+    f: Callable[..., Awaitable[None]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    send: CountingSender[Any],
+) -> None:
     """Call ``f`` with its end of the channel before the arguments that the user gave."""
-    return await f(end, *args, **kwargs)
+    asked = _AskedSender(send)
+    await f(asked, *args, **kwargs)
+    asked.demand_all_were_awaited()
+
+
+class _AskedSender:
+    """The sender of a user's function: counts what it is asked to send.
+
+    What it was asked for and was not given is in a coroutine that nobody awaited.
+    """
+
+    __slots__ = ("_asked", "_chunk", "_send", "_sender")
+
+    def __init__(self, send: CountingSender[Any]) -> None:
+        self._sender = send
+        self._send: Callable[[Any], Awaitable[None]] = send.__call__
+        self._chunk = send.chunk
+        self._asked = send.given
+
+    def __call__(self, item: Any) -> Awaitable[None]:
+        self._asked += 1
+        return self._send(item)
+
+    def chunk(self, items: Chunk) -> Awaitable[None]:
+        self._asked += len(items)
+        return self._chunk(items)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sender, name)
+
+    def demand_all_were_awaited(self) -> None:
+        lost = self._asked - self._sender.given
+        if lost > 0:
+            items = "1 item is" if lost == 1 else f"{lost:,} items are"
+            raise PenstockError(f"send(…) was not awaited, so {items} lost: write await send(…)")
 
 
 @overload
@@ -181,7 +251,15 @@ def transform(f: Callable[..., Awaitable[None]], /) -> Any:
             return _transform(f, args, kwargs)
 
         return with_options
-    return wraps(f)(_transform(f, (), {}))
+
+    @wraps(f)
+    def without_options(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1:
+            name = function_name(f)
+            raise options.refuse(name, f"takes no options: .via({name})")
+        return _transform(f, (), {})(*args)
+
+    return without_options
 
 
 def _transform(
@@ -201,9 +279,11 @@ async def _receive_send_first(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     receive: object,
-    send: object,
+    send: CountingSender[Any],
 ) -> None:
-    await f(receive, send, *args, **kwargs)
+    asked = _AskedSender(send)
+    await f(receive, asked, *args, **kwargs)
+    asked.demand_all_were_awaited()
 
 
 def sink(f: Callable[Concatenate[Receiver[T], P], Awaitable[R]], /) -> Callable[P, Sink[T, R]]:

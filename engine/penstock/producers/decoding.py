@@ -52,7 +52,7 @@ def decoded(source: Node, errors: Errors, start: Decode, *, each: bool = False) 
             StepOp(partial(start, cast("AtOnce", errors))),  # checked: no retry
             (source,),
             source.where,
-            Traits(each=each, fails=can_fail(errors)),
+            Traits(each=each, fails=can_fail(errors), of_source=True),
             sides_of(errors),
         )
     )

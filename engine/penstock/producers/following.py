@@ -16,7 +16,7 @@ from .._failing import Errors
 from .._spec import CountingSender, Node, PushSource, Traits, caller
 from ..stream import Stream
 from .decoding import check_reading_errors, decoded, start_decode_text
-from .splitting import LineSplitter
+from .splitting import BYTE_ORDER_MARK, LineSplitter
 
 _PIECE_BYTES: Final = 1 << 18
 _MARK_BYTES: Final = 256
@@ -49,7 +49,8 @@ def follow(
 
     Memory holds a piece of 256 KiB, or a line where it is longer. Files are looked at in a worker
     thread. Raises `StageError` where the file can't be read. Cancelled or stopped, it waits for the
-    look that is going on, and the file is closed.
+    look that is going on, and the file is closed. Started anew by `Stream.restart` it begins as the
+    run did: what was added meanwhile isn't given, or with ``from_start`` all of the file again.
     """
     if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise options.refuse("follow", f"path must be a path, got {path!r}")
@@ -176,7 +177,8 @@ class Follower:
             self._splitter.forget()
             return True
         new = data[known:]
+        lines = new if self._at else new.removeprefix(BYTE_ORDER_MARK)
         self._at += len(new)
         self._mark = data[-_MARK_BYTES:]
-        self.lines += self._splitter.split(new)
+        self.lines += self._splitter.split(lines)
         return bool(new)

@@ -23,7 +23,8 @@ def read_lines(
     errors: Errors = "raise",
     max_line_bytes: int = MOST_BYTES,
 ) -> Stream[str]:
-    """The lines of a UTF-8 text file, without their line ends (LF or CRLF).
+    """The lines of a UTF-8 text file, without their line ends (LF or CRLF) and without a byte order
+    mark that it begins with.
 
     Args:
         path: the file; uncompressed while it is read where it ends in ``.gz`` or ``.zst`` (which
@@ -62,7 +63,8 @@ def read_jsonl(
     errors: Errors = "raise",
     max_line_bytes: int = MOST_BYTES,
 ) -> Stream[Any]:
-    """The values of a file of JSON lines; blank lines are passed over.
+    """The values of a file of JSON lines; blank lines and a byte order mark that it begins with are
+    passed over.
 
     Args:
         path: the file; uncompressed while it is read where it ends in ``.gz`` or ``.zst`` (which

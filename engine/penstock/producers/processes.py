@@ -100,7 +100,8 @@ def subprocess_lines(
     Memory holds a piece of 64 KiB, or a line where it is longer, and the last 64 KiB of its
     standard error. Raises `StageError`, from `ProcessFailed` where the status is not 0, and where
     the program can't be started. When it returns, the program is over; what that has started
-    itself is its own business.
+    itself is its own business. `Stream.restart` behind it runs the program again where it fails;
+    lines are counted on then.
     """
     argv = _checked(cmd)
     check_reading_errors("subprocess_lines", errors)

@@ -17,16 +17,16 @@ import trio
 
 from .. import _options as options
 from .._compression import Readable, check_suffix, open_to_read
-from .._spec import Chunk, CountingSender, Node, Puller, PushSource, caller
+from .._spec import Chunk, CountingSender, Node, Puller, PushSource, Traits, caller
 from .splitting import LineSplitter
 
 PIECE_BYTES = 1 << 18
 MOST_BYTES = 16 << 20
 """How long a line may be, unless told otherwise."""
-_AT_ONCE = 256
-"""Items that are sent before the stages behind get their turn. With many more alive at a time,
-Python's collector goes over them and the processor's caches don't hold them: a quarter slower.
-"""
+_ONCE = (
+    "would give from its beginning what it has given already; run the whole pipeline again, or,"
+    " for the lines of a file that isn't there yet or still grows, use follow"
+)
 
 
 def check_path(stage: str, path: Any) -> None:
@@ -39,7 +39,7 @@ def check_path(stage: str, path: Any) -> None:
 def source(stage: str, path: str | os.PathLike[str], open_puller: Callable[[], Puller]) -> Node:
     """The stage that reads a file."""
     op = PushSource(partial(_read_ahead, open_puller), by_item=False)
-    return Node(f"{stage}({Path(path).name})", op, where=caller())
+    return Node(f"{stage}({Path(path).name})", op, where=caller(), traits=Traits(once=_ONCE))
 
 
 async def _read_ahead(open_puller: Callable[[], Puller], send: CountingSender[Any]) -> None:
@@ -52,9 +52,7 @@ async def _read_ahead(open_puller: Callable[[], Puller], send: CountingSender[An
             async for piece in pieces:
                 if isinstance(piece, Exception):
                     raise piece
-                for start in range(0, len(piece), _AT_ONCE):
-                    await send.chunk(piece[start : start + _AT_ONCE])
-                    await trio.lowlevel.checkpoint()
+                await send.chunk(piece)
     finally:
         puller.close()
 

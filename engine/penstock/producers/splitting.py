@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Final
+
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""What some programs begin a text in UTF-8 with: no part of it (RFC 3629, section 6)."""
 
 
 class LineTooLong(ValueError):
@@ -12,10 +16,13 @@ class LineTooLong(ValueError):
 class LineSplitter:
     """Lines with their ends (LF), from pieces of any size; holds the one line that has no end yet.
 
+    A byte order mark before the first line is left out.
+
     Args:
         place: where the lines are from, for errors.
         max_line_bytes: a line of more raises `LineTooLong`, before it is whole.
-        numbered: whether the number of a line means something to a reader.
+        numbered: whether the number of a line means something to a reader, as the first one is
+            the first of all.
     """
 
     def __init__(self, place: str, max_line_bytes: int, *, numbered: bool = True) -> None:
@@ -45,6 +52,8 @@ class LineSplitter:
     def end(self) -> list[bytes]:
         """The line that is held, as the last one; none where nothing is held."""
         line = b"".join(self._parts)
+        if self._numbered and not self._lines:
+            line = line.removeprefix(BYTE_ORDER_MARK)
         self.forget()
         self._lines += bool(line)
         return [line] if line else []

@@ -71,7 +71,8 @@ def read_csv(
     errors: Errors = "raise",
     max_row_bytes: int = MOST_BYTES,
 ) -> Stream[Any]:
-    """The rows of a CSV file in UTF-8, as dicts of text by the header; blank lines are passed over.
+    """The rows of a CSV file in UTF-8, as dicts of text by the header; blank lines and a byte order
+    mark that it begins with are passed over.
 
     Args:
         path: the file; uncompressed while it is read where it ends in ``.gz`` or ``.zst`` (which
@@ -140,7 +141,7 @@ class _Rows:
         """See `Decoding.explain`."""
         number, cells = item
         if isinstance(error, BadHeader):
-            raise ItemFailed(cells) from error
+            raise ItemFailed(cells.text if isinstance(cells, BadRow) else cells) from error
         if isinstance(cells, BadRow):
             return cells.text, BadLine(f"{self._path}:{number}: {cells.error}")
         if not cells:

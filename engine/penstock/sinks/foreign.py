@@ -15,6 +15,7 @@ import msgspec
 
 from .._errors import describe
 from .._failing import DeadLetter
+from .finite import FiniteJson
 
 Default: TypeAlias = Callable[[Any], Any]
 
@@ -34,7 +35,7 @@ def _stand_in(default: Default | None, value: Any) -> Any:
     return default(value)
 
 
-_json = msgspec.json.Encoder(enc_hook=encode_hook(None))
+_json = FiniteJson(encode_hook(None))
 
 
 def letter_row(letter: DeadLetter[Any]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def scalar(value: Any) -> str | int | float | None:
     """What stands for a value in a table's cell: a scalar as msgspec writes it, else JSON text.
 
     True and false are written as JSON writes them. Raises `TypeError` for an object that msgspec
-    doesn't know.
+    doesn't know, and `ValueError` for JSON that would hold NaN or an infinity.
     """
     if isinstance(value, BaseException):
         return describe(value)

@@ -6,24 +6,25 @@ import os
 from functools import partial
 from typing import Any, cast
 
-import msgspec
-
 from .. import _options as options
 from .._failing import DeadLetter
 from .._spec import Chunk, Sink
-from .atomic import encode_each, encoded_file_sink
+from .encoded import encode_each, encoded_file_sink
+from .finite import FiniteJson
 from .foreign import Default, encode_hook, encode_letter_or
 
 
 def write_lines(path: str | os.PathLike[str]) -> Sink[str | DeadLetter[Any], int]:
     """Write each item, a str without a line end, as a line of UTF-8; the result is their number.
 
-    A `DeadLetter` is written as its text, with line ends as ``\\n``. The file appears, whole, when
-    all is written; it is compressed where the name ends in ``.gz`` or ``.zst`` (which takes the
-    extra ``zstd``). Memory holds two pieces of 256 KiB.
+    A `DeadLetter` is written as its text, with line ends as ``\\n``. The file is compressed where
+    the name ends in ``.gz`` or ``.zst`` (which takes the extra ``zstd``). It appears, whole, when
+    the run has ended well; a run that fails or is cancelled leaves the old file, or none. A link is
+    followed; a FIFO or a character device is written into as the items come. Memory holds two
+    pieces of 256 KiB.
 
     Raises `StageError` for an item that is no str or holds a line end, and for what the operating
-    system refuses. A run that fails or is cancelled leaves the old file, or none.
+    system refuses; `PipelineError` where two sinks of the pipeline write the same file.
     """
     return encoded_file_sink("write_lines", path, _Lines)
 
@@ -39,9 +40,11 @@ def write_jsonl(path: str | os.PathLike[str], default: Default | None = None) ->
             ``zstd``).
         default: as that of ``json.dumps``: gives what can be encoded for an object that can't be.
 
-    The file appears, whole, when all is written. Memory holds two pieces of 256 KiB. Raises
-    `StageError` for an item that JSON can't hold, and for what the operating system refuses. A run
-    that fails or is cancelled leaves the old file, or none.
+    The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
+    the old file, or none. A link is followed; a FIFO or a character device is written into as the
+    items come. Memory holds two pieces of 256 KiB. Raises `StageError` for an item that JSON can't
+    hold, NaN and infinity among them (RFC 8259, section 6), and for what the operating system
+    refuses; `PipelineError` where two sinks of the pipeline write the same file.
     """
     if default is not None:
         options.function("write_jsonl", "default", default, instead="map_async before it")
@@ -78,15 +81,16 @@ def _line(item: Any) -> bytes:
 
 class _JsonLines:
     def __init__(self, default: Default | None) -> None:
-        self._encoder = msgspec.json.Encoder(enc_hook=encode_hook(default))
+        self._encoder = FiniteJson(encode_hook(default))
 
     def encode(self, items: Chunk) -> bytes:
         if isinstance(items[0], DeadLetter):
             return encode_each(self._line, items)
         try:
-            return self._encoder.encode_lines(items)
+            data = self._encoder.encode_lines(items)
         except Exception:  # noqa: BLE001 - whatever it is, it is raised again, with its item
-            return encode_each(self._line, items)
+            data = None
+        return encode_each(self._line, items) if data is None else data
 
     def _line(self, item: Any) -> bytes:
         return encode_letter_or(self._encoder.encode, item) + b"\n"

@@ -11,7 +11,7 @@ import msgspec
 from .. import _options as options
 from .._failing import DeadLetter
 from .._spec import Chunk, Sink
-from .atomic import encode_each, encoded_file_sink
+from .encoded import encode_each, encoded_file_sink
 from .foreign import Default, encode_hook, encode_letter_or
 
 
@@ -26,9 +26,11 @@ def write_msgpack(path: str | os.PathLike[str], default: Default | None = None) 
             ``zstd``).
         default: gives what can be encoded for an object that can't be.
 
-    The file appears, whole, when all is written. Memory holds two pieces of 256 KiB. Raises
-    `StageError` for an item that MessagePack can't hold, and for what the operating system refuses.
-    A run that fails or is cancelled leaves the old file, or none.
+    The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
+    the old file, or none. A link is followed; a FIFO or a character device is written into as the
+    items come. Memory holds two pieces of 256 KiB. Raises `StageError` for an item that MessagePack
+    can't hold, and for what the operating system refuses; `PipelineError` where two sinks of the
+    pipeline write the same file.
     """
     if default is not None:
         options.function("write_msgpack", "default", default, instead="map_async before it")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 import trio
@@ -18,9 +18,10 @@ from .._errors import ItemFailed
 from .._extras import required
 from .._failing import DeadLetter
 from .._spec import Chunk, Receiver, Sink
-from .atomic import PartialFile, check_target, file_sink
+from .atomic import check_target, file_sink
 from .foreign import encode_hook
 from .rows import Row, RowReader
+from .targets import Target
 
 _AT_ONCE: Final = 1024
 """Rows that are made columns at a time: pyarrow lets no other thread work meanwhile."""
@@ -49,10 +50,11 @@ def write_parquet(
             columns and types are those of the first 1,024 rows.
         batch_rows: rows in a row group.
 
-    The file appears, whole, when all is written. Memory holds the columns of a row group and 1,024
-    rows. Raises `StageError` for an item that is no row, has a name that is no column, or a value
-    that doesn't fit its column's type, and for what the operating system refuses. A run that fails
-    or is cancelled leaves the old file, or none.
+    The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
+    the old file, or none. A link is followed; a FIFO or a device is refused. Memory holds the
+    columns of a row group and 1,024 rows. Raises `StageError` for an item that is no row, has a
+    name that is no column, or a value that doesn't fit its column's type, and for what the
+    operating system refuses; `PipelineError` where two sinks of the pipeline write the same file.
     """
     check_target("write_parquet", path)
     if is_compressed(path):
@@ -64,10 +66,10 @@ def write_parquet(
     return file_sink("write_parquet", path, partial(_fill, schema, batch_rows))
 
 
-async def _fill(
-    schema: Any, batch_rows: int, partial_file: PartialFile, receive: Receiver[Any]
-) -> int:
-    table = _Table(partial_file, schema, batch_rows)
+async def _fill(schema: Any, batch_rows: int, target: Target, receive: Receiver[Any]) -> int:
+    if not target.replaces:
+        raise ValueError("a Parquet file can't be written into a FIFO or a device")
+    table = _Table(target.file, schema, batch_rows)
     rows: Chunk = []
     written = 0
     try:
@@ -87,10 +89,10 @@ async def _fill(
 class _Table:
     """One file. All of it blocks."""
 
-    def __init__(self, partial_file: PartialFile, schema: Any, batch_rows: int) -> None:
+    def __init__(self, file: IO[bytes], schema: Any, batch_rows: int) -> None:
         self._arrow: Any = required("write_parquet", "pyarrow")
         self._parquet: Any = required("write_parquet", "pyarrow.parquet")
-        self._file = partial_file.file
+        self._file = file
         self._schema = schema
         self._is_given = schema is not None
         self._batch_rows = batch_rows
@@ -148,7 +150,9 @@ class _Table:
                 f" {type(item).__name__}"
             )
         if isinstance(item, DeadLetter) and not isinstance(row["item"], str):
-            row = {**row, "item": msgspec.json.encode(row["item"]).decode()}
+            shown = row["item"]  # a float may be NaN, which JSON has no word for
+            text = repr(shown) if isinstance(shown, float) else msgspec.json.encode(shown).decode()
+            row = {**row, "item": text}
         return row
 
     def _columns(self, rows: Sequence[Row]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from .. import _options as options
 from .._spec import Chunk, Sink
-from .atomic import encode_each, encoded_file_sink
+from .encoded import encode_each, encoded_file_sink
 from .foreign import scalar
 from .rows import Row, RowReader
 
@@ -38,10 +38,11 @@ def write_csv(
     msgspec does, lists and dicts as JSON, exceptions as ``ValueError: text``. A cell is quoted
     where it must be. Nothing is done about cells that a spreadsheet would take for formulas.
 
-    The file appears, whole, when all is written. Memory holds two pieces of 256 KiB. Raises
-    `StageError` for an item that is no row, has a name that the first had not, or is of another
-    length, and for what the operating system refuses. A run that fails or is cancelled leaves the
-    old file, or none.
+    The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
+    the old file, or none. A link is followed; a FIFO or a character device is written into as the
+    items come. Memory holds two pieces of 256 KiB. Raises `StageError` for an item that is no row,
+    has a name that the first had not, or is of another length, and for what the operating system
+    refuses; `PipelineError` where two sinks of the pipeline write the same file.
     """
     names = None if columns is None else options.names("write_csv", "columns", columns)
     options.delimiter("write_csv", delimiter)

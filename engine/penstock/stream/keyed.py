@@ -86,7 +86,9 @@ class KeyedStream(Generic[K_co, T_co]):
     ) -> Stream[T_co]:
         """Leave out an item that equals the one before of its key, or whose ``key(item)`` does.
 
-        The next item of an evicted key passes for new.
+        The first item of a key is compared with nothing, and the next one of an evicted key passes
+        for new. One whose ``==`` raises is an error on that item: with ``errors="skip"`` it is as
+        if it had not come.
         """
         if key is not None:
             options.function("dedupe", "key", key, instead="map_async")
@@ -155,7 +157,8 @@ class KeyedStream(Generic[K_co, T_co]):
         A source that falls silent still ends its windows: when no item has come for ``silence``
         seconds by Trio's clock, while the stage waited for one, the watermark moves on from where
         it stood, a second a second. Items that come afterwards are late if it has passed the ends
-        of their windows meanwhile.
+        of their windows meanwhile. The time in which the stage deals with what it took, or is held
+        up by those behind it, is no silence; what stages before it take is.
 
         State: one accumulator for each key in each open window (of `sliding`, each open slice). A
         key that is evicted, by ``max_keys`` or ``idle`` of `Stream.key_by`, has its open windows
@@ -166,7 +169,9 @@ class KeyedStream(Generic[K_co, T_co]):
             kind: says what a window is.
             time: gives an item's time: finite seconds, or a datetime, of which the timestamp is
                 taken (of a naive one, that of local time). What it gives else is an error, see
-                ``errors``. For `by_count` it only says what a window's ``start`` and ``end`` are.
+                ``errors``; so is a time from which on floats can't tell such windows apart, 2**51
+                times their width (nanoseconds, say). For `by_count` it only says what a window's
+                ``start`` and ``end`` are.
             lateness: seconds by which items may be out of order.
             late: a sink for late items; without one they are dropped, counted.
             silence: seconds; None to let only items, and the end of the stream, end windows.

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 import trio
 
 from .. import _options as options
+from .._errors import PenstockError
 from .._findings import Finding, findings
 from .._graph import Graph, draw
 from .._run import Progress, Run, open_run
@@ -76,12 +77,14 @@ class Pipeline(Generic[R_co]):
 def run(pipeline: Pipeline[R], *, progress: Progress | None = None, watchdog: bool = False) -> R:
     """Run a pipeline from synchronous code and give its sink's result. See `Pipeline.run`.
 
-    Ctrl-C cancels it. Not to be called from async code: ``await pipeline.run()`` there.
+    Ctrl-C cancels it. In async code it raises `PenstockError`: ``await pipeline.run()`` there.
     """
     if not isinstance(pipeline, Pipeline):
         raise options.refuse(
             "run", f"takes a Pipeline, got {pipeline!r}; end the stream in a sink: .to(collect())"
         )
+    if trio.lowlevel.in_trio_run():
+        raise PenstockError("run() is for synchronous code; in async code: await pipeline.run()")
     return trio.run(partial(pipeline.run, progress=progress, watchdog=watchdog))
 
 

@@ -25,6 +25,7 @@ import trio
 
 from .. import _options as options
 from .._backoff import Backoff
+from .._channel import ChannelReceiver
 from .._failing import Errors, Retry, can_fail, check_errors, sides_of
 from .._graph import Graph, draw
 from .._run import open_run
@@ -51,7 +52,15 @@ from .._spec import (
     caller,
     stage_name,
 )
-from ..transforms import adjacent, concurrent, element, restarting, retrying, splitting
+from ..transforms import (
+    adjacent,
+    concurrent,
+    conflating,
+    element,
+    restarting,
+    retrying,
+    splitting,
+)
 from ..transforms.blocking.mapping import map_on_processes, map_on_threads
 from ..transforms.element import AtOnce
 from ..transforms.inner import flattening, switching
@@ -216,8 +225,9 @@ class Stream(Generic[T_co]):
     ) -> Stream[T_co]:
         """Leave out an item whose ``key(item)`` equals that of the item just before it.
 
-        Without ``key`` the items themselves are compared. For repeats that are not adjacent there
-        is `distinct`.
+        Without ``key`` the items themselves are compared. The first is compared with nothing; one
+        whose ``==`` raises is an error on that item, and with ``errors="skip"`` as if it had not
+        come. For repeats that are not adjacent there is `distinct`.
         """
         _check_key("dedupe", key, errors)
         start = partial(adjacent.start_dedupe, key)
@@ -384,7 +394,8 @@ class Stream(Generic[T_co]):
         """
         options.whole_number("batch", "size", size, at_least=1)
         if within is None:
-            return self._then("batch", StepOp(partial(element.start_batch, size)), _FEWER)
+            traits = replace(_FEWER, takes=size) if size > 1 else _FEWER
+            return self._then("batch", StepOp(partial(element.start_batch, size)), traits)
         options.seconds("batch", "within", within)
         return self._then("batch", TaskOp(partial(batching.batch_within, size, within)), _FEWER)
 
@@ -403,7 +414,10 @@ class Stream(Generic[T_co]):
             max_keys: how many keys may have state in each of the operators. Beyond that the key
                 whose last item came longest ago is *evicted*: its state is let go of, and counted.
                 None for no bound: memory then grows with the number of keys.
-            idle: seconds by Trio's clock after which a key without items is evicted.
+            idle: seconds by Trio's clock after which a key without items is evicted. Only the
+                time counts in which the operator waited for items: none in which it dealt with
+                some or was held up by the stages behind it. An item has come when the operator
+                takes it, so a key whose items are held up by the stages before is idle.
             errors: what becomes of an item that ``f``, or a function of the operators, failed on;
                 they may have a choice of their own.
 
@@ -501,7 +515,13 @@ class Stream(Generic[T_co]):
         Items that it sent before it failed are not taken back, so one that starts at its beginning
         gives them again. It is for producers that open something anew each time: an iterator or a
         memory channel that is handed over ready-made can be read only once. Each restart counts
-        as `retried`. A failure of the stages behind restarts nothing.
+        as `retried`. A failure of the stages behind restarts nothing, nor does a line that can't
+        be decoded, which is for the producer's own ``errors``.
+
+        Readers of whole files (`read_lines` and so on) are refused, as all that they had given
+        would come again: run the whole pipeline again, whose own files appear only when it is
+        done, or `follow` a file that isn't there yet or still grows. `stdin_lines` is refused, as
+        it can't go back.
 
         Args:
             backoff: the waits before a restart, by Trio's clock, which grow with the number of
@@ -517,13 +537,17 @@ class Stream(Generic[T_co]):
         if max_restarts is not None:
             options.whole_number("restart", "max_restarts", max_restarts, at_least=1)
         options.seconds("restart", "within", within)
-        op = self._node.op
-        if not isinstance(op, PullSource | PushSource):
+        node = self._node
+        source = node.inputs[0] if node.traits.of_source else node
+        if not isinstance(source.op, PullSource | PushSource):
             raise options.refuse(
-                "restart", f"goes directly behind a producer, and {self._node.name} is none"
+                "restart", f"goes directly behind a producer, and {node.name} is none"
             )
+        if source.traits.once:
+            raise options.refuse("restart", f"{source.name} {source.traits.once}")
         policy = restarting.RestartPolicy(backoff or Backoff(), max_restarts, within)
-        return Stream(replace(self._node, op=restarting.restarting(op, policy)))
+        anew = replace(source, op=restarting.restarting(source.op, policy))
+        return Stream(anew if node is source else replace(node, inputs=(anew,)))
 
     # Flow
 
@@ -533,22 +557,37 @@ class Stream(Generic[T_co]):
         overflow: Overflow = "block",
         *,
         key: Callable[[T_co], object] | None = None,
+        errors: Errors = "raise",
     ) -> Stream[T_co]:
         """Room for ``n`` items between two tasks, so that both sides run concurrently.
 
-        When it is full: ``"block"`` waits (backpressure), ``"drop_oldest"`` and ``"drop_newest"``
-        throw away, counted, ``"conflate"`` keeps the newest item per ``key(item)`` (without a key,
-        the newest item) and waits only for more than ``n`` keys, ``"fail"`` raises `StageError`
-        from `BufferOverflow`.
+        Args:
+            n: the most items that wait in it.
+            overflow: what happens when it is full. ``"block"`` waits (backpressure),
+                ``"drop_oldest"`` and ``"drop_newest"`` throw away, counted, ``"conflate"`` keeps
+                the newest item per ``key(item)`` and waits only for more than ``n`` keys,
+                ``"fail"`` raises `StageError` from `BufferOverflow`.
+            key: gives something hashable; for ``"conflate"``. Without it, that keeps the newest
+                item of all.
+            errors: what becomes of an item that ``key`` failed on, or whose key can't be hashed.
+                While a key is asked for again, up to 1,024 later items wait.
+
+        A ``key`` is a stage of its own in reports, ``buffer(key)``, in front of the buffer.
         """
         options.whole_number("buffer", "n", n, at_least=1)
         options.one_of("buffer", "overflow", overflow, _POLICIES)
-        if key is not None:
-            if overflow != "conflate":
-                raise options.refuse("buffer", 'key goes with overflow="conflate" only')
-            options.function("buffer", "key", key)
+        if key is not None and overflow != "conflate":
+            raise options.refuse("buffer", 'key goes with overflow="conflate" only')
+        _check_key("buffer", key, errors)
         traits = _ONE_FOR_ONE if overflow in ("block", "fail") else _NOT_ALL
-        return self._then("buffer", Boundary(Inlet(n, overflow, key)), traits)
+        if key is None:
+            if errors != "raise":
+                raise options.refuse("buffer", "errors is for failures of key, and there is none")
+            return self._then("buffer", Boundary(Inlet(n, overflow)), traits)
+        start = partial(conflating.start_pair_with_key, key)
+        pairs = self._step(stage_name("buffer", key), start, errors, each=True)
+        op = Boundary(Inlet(n, overflow, keyed=True))
+        return Stream(Node("buffer", op, (_node(pairs),), caller(), traits))
 
     # Several streams
 
@@ -739,7 +778,8 @@ def join_streams(
     nodes: list[Node] = []
     for stream in streams:
         if not isinstance(stream, Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise options.refuse(operator, f"takes Streams, got {stream!r}")
+            hint = options.uncalled(stream)
+            raise options.refuse(operator, f"takes Streams, got {stream!r}{hint}")
         nodes.append(_node(stream))
     if not nodes:
         raise options.refuse(operator, "takes at least one Stream")
@@ -787,19 +827,27 @@ def _check_step(operator: str, option: str, f: object, errors: Errors, *, instea
 
 @asynccontextmanager
 async def _open_stream(node: Node, *, inner: bool = False) -> AsyncGenerator[Receiver[Any], None]:
-    """Lend the last channel's receiver to the body, which is the sink."""
+    """Lend the last channel's receiver to the body, which is the sink.
+
+    Left at the end of the stream, the run comes to its end, with the sinks beside the stream; left
+    before, it is cancelled.
+    """
     handed_over = trio.Event()
-    lent: list[Receiver[Any]] = []
+    read_to_its_end = trio.Event()
+    lent: list[ChannelReceiver] = []
 
     async def lend(receive: Receiver[Any], tally: Tally) -> None:
-        lent.append(receive)
+        lent.append(cast("ChannelReceiver", receive))
         handed_over.set()
-        await trio.sleep_forever()
+        await read_to_its_end.wait()
 
     end = Node("open", TaskSink(lend), (node,), node.where)
-    async with open_run(end, leave_running=False, inner=inner):
+    async with open_run(end, leave_running=False, inner=inner) as run:
         await handed_over.wait()
         yield lent[0]
+        if lent[0].is_at_end:
+            read_to_its_end.set()
+            await run.result()
 
 
 def _open_inner(given: object) -> AbstractAsyncContextManager[Receiver[Any]] | None:

@@ -59,6 +59,8 @@ def check_transform(
         ordered: whether their order matters.
         holds: the most items that it may hold back, beside those that it has given on, when
             nothing reads what it gives. For this trial ``given`` is repeated. None leaves it out.
+            A transform that gives nothing before its input ends (a sort, a total) is not tried:
+            it can't be blocked, and passes whatever it gathers.
         fails_on: an item that it must fail on, naming its stage; where it has no such item, that
             is not tried.
         after_each: called after each run; what it asserts must hold then: all is closed.

@@ -72,6 +72,10 @@ class Recorder(Generic[T]):
         self._target = target
         self._limit = limit
 
+    def __call__(self, stream: Stream[T]) -> Stream[T]:
+        """As `tap`: ``stream.via(recorder)``."""
+        return self.tap(stream)
+
     def tap(self, stream: Stream[T]) -> Stream[T]:
         """The stream, recorded: ``stream.via(recorder.tap)``.
 

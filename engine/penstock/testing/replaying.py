@@ -74,7 +74,7 @@ async def _replay(entries: _Entries, run: int, send: CountingSender[Any]) -> Non
     start = trio.current_time()
     number = run if run >= 0 else _count_runs(entries) + run
     with closing(entries()) as found:
-        for entry in _of_run(found, number):
+        for entry in _of_run(found, number, run):
             await trio.sleep_until(start + entry.at)
             if entry.ends:
                 return
@@ -85,7 +85,7 @@ def _count_runs(entries: _Entries) -> int:
     return sum(entry.begins for entry in entries())
 
 
-def _of_run(entries: Iterator[Recorded[Any]], number: int) -> Iterator[Recorded[Any]]:
+def _of_run(entries: Iterator[Recorded[Any]], number: int, asked: int) -> Iterator[Recorded[Any]]:
     at = -1
     for entry in entries:
         at += entry.begins
@@ -94,11 +94,17 @@ def _of_run(entries: Iterator[Recorded[Any]], number: int) -> Iterator[Recorded[
         if at == number and not entry.begins:
             yield entry
     if not 0 <= number <= at:
-        raise LookupError(f"the recording holds {at + 1} runs")
+        held = "1 run" if at == 0 else f"{at + 1} runs"
+        raise LookupError(f"the recording holds {held}; run={asked} is not there")
 
 
 def _entries_of_list(entries: Sequence[Recorded[Any]]) -> Generator[Recorded[Any]]:
-    yield from entries
+    for entry in entries:
+        if not isinstance(entry, Recorded):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"a recording is a list of Recorded entries, as a Recorder makes; got {entry!r}"
+            )
+        yield entry
 
 
 def _entries_of_file(path: Path, type_: Any) -> Generator[Recorded[Any]]:

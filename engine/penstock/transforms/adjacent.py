@@ -10,8 +10,12 @@ from collections.abc import Callable
 from itertools import chain, pairwise
 from typing import Any
 
+from .._failing import first_checked
 from .._spec import Chunk, Step, StepControl
 from .element import AtOnce, start_filter
+
+_NOTHING: Any = object()
+"""Before the first item. No user's ``==`` sees it."""
 
 
 def start_enumerate(first: int, control: StepControl) -> Step:
@@ -42,11 +46,11 @@ def start_pairwise(control: StepControl) -> Step:
 
 def start_dedupe(key: Callable[[Any], object] | None, errors: AtOnce, control: StepControl) -> Step:
     """The items whose key is another than that of the item before."""
-    last: object = object()  # equal to no key
+    last: object = _NOTHING
 
     def is_new(value: object) -> bool:
         nonlocal last
-        if value == last:
+        if last is not _NOTHING and value == last:
             return False
         last = value
         return True
@@ -68,7 +72,18 @@ def start_distinct(
 def _of_key(
     key: Callable[[Any], object] | None, is_new: Callable[[Any], bool]
 ) -> Callable[[Any], bool]:
-    return is_new if key is None else lambda item: is_new(key(item))
+    return is_new if key is None else _of_checked_key(key, is_new)
+
+
+def _of_checked_key(
+    key: Callable[[Any], object], is_new: Callable[[Any], bool]
+) -> Callable[[Any], bool]:
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal key
+        key = function
+
+    key = first_checked(key, use, "map_async first, and a key of its answers")
+    return lambda item: is_new(key(item))
 
 
 def _unbounded_memory() -> Callable[[Any], bool]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from inspect import iscoroutine
 from operator import length_hint
 from typing import Any
 
-from .._errors import ItemFailed
-from .._failing import LEFT_OUT, Errors, settle
+from .._errors import AsyncMismatch, ItemFailed
+from .._failing import LEFT_OUT, Errors, plain_answer, settle
 from .._spec import Chunk, Tally
 
 
@@ -63,10 +64,15 @@ class Calls:
         self._tally = tally
 
     async def each(
-        self, f: Callable[[Any], Any], items: Chunk, answer: Answer = ANY
+        self,
+        f: Callable[[Any], Any],
+        items: Chunk,
+        answer: Answer = ANY,
+        one_less: Callable[[], None] = lambda: None,
     ) -> tuple[Chunk, Collection[int]]:
         """The answers, and the numbers of the items that have none: their call failed.
 
+        ``one_less`` is called when an item has been left out; others may be waited for after it.
         Raises `ItemFailed` where a failure ends the run.
         """
         if self._errors == "raise":
@@ -82,9 +88,11 @@ class Calls:
                 given = await self._settle(f, items[failed], answer, error)
                 if given is LEFT_OUT:
                     left_out.add(failed)
+                    one_less()
                 else:
                     answers.append(given)
             else:
+                _demand_plain(answers, items)
                 return answers, left_out
 
     async def _settle(
@@ -103,13 +111,27 @@ def without(left_out: Collection[int], items: Chunk) -> Chunk:
     return [item for number, item in enumerate(items) if number not in left_out]
 
 
+def _demand_plain(answers: Chunk, items: Chunk) -> None:
+    """Refuse a function that gives coroutines, as far as the first answer shows it."""
+    if answers and iscoroutine(answers[0]):
+        for coroutine in filter(iscoroutine, answers[1:]):
+            coroutine.close()
+        try:
+            plain_answer(answers[0], "map_async before it")
+        except AsyncMismatch as error:
+            raise ItemFailed(items[0]) from error
+
+
 def _strictly(f: Callable[[Any], Any], items: Chunk, answer: Answer) -> Chunk:
     waiting = iter(items)
     try:
         answers = [f(item) for item in waiting]
+        _demand_plain(answers, items)
         if answer.are_fine(answers):
             return answers
         waiting = iter(items)
         return [answer.check(given) for given, _ in zip(answers, waiting, strict=True)]
+    except ItemFailed:
+        raise
     except Exception as error:
         raise ItemFailed(items[len(items) - length_hint(waiting) - 1]) from error

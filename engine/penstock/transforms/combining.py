@@ -153,7 +153,7 @@ class _Zip:
             return
         self._refused = True
         assert self._ended is not None, "called when one has ended"
-        raise ItemFailed(*self._hands[number].take_one()) from ValueError(
+        raise ItemFailed(next(self._hands[number].items)) from ValueError(  # it stays in the hand
             f"stream {number + 1} goes on after stream {self._ended + 1} has ended,"
             " and strict=True wants the same number of items from all"
         )

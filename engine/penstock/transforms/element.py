@@ -5,6 +5,9 @@ iterator: Python calls the user's function from a comprehension faster than ``ma
 function raises, the iterator stands just behind the failing item, so the item is known, and with
 ``errors="skip"`` or a dead letter the rest goes on from there. ``errors=retry(…)`` waits between
 calls, which no plain function may do: see `retrying`.
+
+That the function is no async one is seen from its first answer, by a check that then puts the
+function in its own place: it is no part of the happy path.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from itertools import islice
 from operator import length_hint
 from typing import Any, Literal, TypeAlias
 
-from .._errors import ItemFailed
-from .._failing import DeadLetters
+from .._errors import AsyncMismatch, ItemFailed
+from .._failing import DeadLetters, first_checked
 from .._spec import Chunk, Step, StepControl
 
 AtOnce: TypeAlias = Literal["raise", "skip"] | DeadLetters
@@ -53,6 +56,8 @@ def _going_on(lazy: Lazy, errors: AtOnce, control: StepControl) -> Step:
         while True:
             try:
                 done.extend(lazy(waiting))
+            except AsyncMismatch as error:
+                raise ItemFailed(items[len(items) - length_hint(waiting) - 1]) from error
             except Exception as error:  # noqa: BLE001 - what the user asked for; counted
                 if isinstance(errors, DeadLetters):
                     failed = items[len(items) - length_hint(waiting) - 1]
@@ -66,7 +71,23 @@ def _going_on(lazy: Lazy, errors: AtOnce, control: StepControl) -> Step:
 
 
 def start_map(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> Step:
-    """``f`` of each item."""
+    """``f`` of each item, where ``f`` is the user's."""
+
+    def use(function: Callable[[Any], Any]) -> None:
+        nonlocal f
+        f = function
+
+    f = first_checked(f, use, "map_async")
+    return make_step(
+        errors,
+        control,
+        lambda waiting: [f(item) for item in waiting],
+        lambda waiting: (f(item) for item in waiting),
+    )
+
+
+def start_each(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> Step:
+    """``f`` of each item, where ``f`` is an operator's and calls the user's function."""
     return make_step(
         errors,
         control,
@@ -77,6 +98,12 @@ def start_map(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> 
 
 def start_filter(keep: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """The items that ``keep`` says yes to."""
+
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal keep
+        keep = function
+
+    keep = first_checked(keep, use, "map_async and filter its answers")
     return make_step(
         errors,
         control,
@@ -87,6 +114,12 @@ def start_filter(keep: Callable[[Any], object], errors: AtOnce, control: StepCon
 
 def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: AtOnce, control: StepControl) -> Step:
     """All items of ``f`` of each item."""
+
+    def use(function: Callable[[Any], Iterable[Any]]) -> None:
+        nonlocal f
+        f = function
+
+    f = first_checked(f, use, "flat_map_async, or map_async and flat_map its answers")
     return make_step(
         errors,
         control,
@@ -98,11 +131,16 @@ def start_flat_map(f: Callable[[Any], Iterable[Any]], errors: AtOnce, control: S
 def start_tap(f: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """The items themselves, once ``f`` has seen them."""
 
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal f
+        f = function
+
     def look(item: Any) -> Any:
         f(item)
         return item
 
-    return start_map(look, errors, control)
+    f = first_checked(f, use, "map_async")
+    return start_each(look, errors, control)
 
 
 def start_scan(
@@ -111,12 +149,17 @@ def start_scan(
     """The running result of ``f(state, item)``, after each item."""
     state = initial
 
+    def use(function: Callable[[Any, Any], Any]) -> None:
+        nonlocal f
+        f = function
+
     def advance(item: Any) -> Any:
         nonlocal state
         state = f(state, item)
         return state
 
-    return start_map(advance, errors, control)
+    f = first_checked(f, use, "an async @transform of your own")
+    return start_each(advance, errors, control)
 
 
 def start_take(count: int, control: StepControl) -> Step:
@@ -156,6 +199,12 @@ def start_take_while(
 ) -> Step:
     """The items before the first one that ``keep`` says no to; the stages before it end then."""
 
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal keep
+        keep = function
+
+    keep = first_checked(keep, use, "an async @transform of your own")
+
     def kept(waiting: Iterator[Any]) -> Iterator[Any]:
         for item in waiting:
             if keep(item):
@@ -172,6 +221,12 @@ def start_take_while(
 def start_skip_while(drop: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """All items from the first one on that ``drop`` says no to."""
     skipping = True
+
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal drop
+        drop = function
+
+    drop = first_checked(drop, use, "an async @transform of your own")
 
     def kept(waiting: Iterator[Any]) -> Chunk:
         nonlocal skipping

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from typing import Any
 
-import trio
+from .._spec import StepControl
+
+NUMBERED = 1 << 15
+"""See `Recency`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,25 @@ class Recency:
     Who keeps the state calls `touch` for each item that it takes into a key's state, and `forget`
     when that is gone.
 
-    As long as no key is in danger, with no ``idle`` and less than half of ``max_keys`` in use, only
-    a key's first item counts: to keep keys in the order of their last items costs more than to
-    count those items.
+    To keep keys in the order of their last items costs more than to number those items. So as long
+    as nobody asks which is the oldest they are numbered, and then put in order by a sort: of at
+    most ``numbered`` keys, which takes a few milliseconds. From there on, and of more keys, and
+    with ``idle``, the order is kept all the time, until few are left.
     """
 
-    __slots__ = ("_bounds", "_safe", "_touched")
+    __slots__ = ("_bounds", "_few", "_in_order", "_numbered", "_numbers", "_touched")
 
-    def __init__(self, bounds: KeyBounds) -> None:
+    def __init__(self, bounds: KeyBounds, numbered: int = NUMBERED) -> None:
         self._bounds = bounds
-        self._safe = 0 if bounds.idle is not None else (bounds.max_keys or 0) // 2
-        self._touched: OrderedDict[Any, float] = OrderedDict()
+        self._numbered = numbered
+        most = numbered if bounds.max_keys is None else min(numbered, bounds.max_keys)
+        self._few = most // 2 if bounds.idle is None else -1
+        self._numbers = count()
+        # By key: the number of the last item, or, in order, when that came.
+        self._touched: dict[Any, float] = {}
+        self._in_order: OrderedDict[Any, float] | None = None
+        if bounds.idle is not None:
+            self._put_in_order()
 
     def __len__(self) -> int:
         return len(self._touched)
@@ -53,36 +64,48 @@ class Recency:
 
     def touch(self, key: Any, now: float) -> None:
         """An item of ``key`` came at ``now``."""
+        in_order = self._in_order
+        if in_order is not None:
+            in_order[key] = now
+            in_order.move_to_end(key)
+            return
         touched = self._touched
-        if key not in touched:
-            touched[key] = now
-        elif len(touched) > self._safe:
-            touched[key] = now
-            touched.move_to_end(key)
+        touched[key] = next(self._numbers)
+        if len(touched) > self._numbered:
+            self._put_in_order()
 
     def touch_all(self, keys: list[Any], now: float) -> None:
         """Items of these keys came at ``now``, in this order."""
-        touched, safe = self._touched, self._safe
-        if len(touched) + len(keys) <= safe:
-            for key in [key for key in keys if key not in touched]:
-                touched[key] = now
+        if self._in_order is None:
+            self._touched.update(zip(keys, self._numbers))  # noqa: B905 - they have no end
+            if len(self._touched) > self._numbered:
+                self._put_in_order()
             return
-        move_to_end = touched.move_to_end
+        in_order = self._in_order
+        move_to_end = in_order.move_to_end
         for key in keys:
-            if key not in touched:
-                touched[key] = now
-            elif len(touched) > safe:
-                touched[key] = now
-                move_to_end(key)
+            in_order[key] = now
+            move_to_end(key)
+
+    def _put_in_order(self) -> OrderedDict[Any, float]:
+        numbers = self._touched
+        self._in_order = OrderedDict.fromkeys(sorted(numbers, key=numbers.__getitem__), 0.0)
+        self._touched = self._in_order
+        return self._in_order
 
     def forget(self, key: Any) -> None:
         """The key has no state any more."""
         self._touched.pop(key, None)
+        if self._in_order is not None and len(self._touched) <= self._few:
+            self._numbers = count()
+            self._touched = dict(zip(self._in_order, self._numbers))  # noqa: B905 - the same
+            self._in_order = None
 
     @property
     def oldest(self) -> Any:
         """The key touched longest ago; only where there is one."""
-        return next(iter(self._touched))
+        in_order = self._put_in_order() if self._in_order is None else self._in_order
+        return next(iter(in_order))
 
     def is_full_for(self, key: Any) -> bool:
         """Whether a key must go before ``key`` may have state."""
@@ -106,20 +129,23 @@ class Recency:
 
 
 class BoundedStates:
-    """A state for each key, within bounds. It looks at Trio's clock in `tidy` only."""
+    """A state for each key, within bounds. It looks at a clock in `tidy` only."""
 
-    __slots__ = ("_evicted", "_now", "_recency", "_states")
+    __slots__ = ("_clock", "_evicted", "_now", "_recency", "_states")
 
-    def __init__(self, bounds: KeyBounds, evicted: Callable[[int], None]) -> None:
+    def __init__(self, bounds: KeyBounds, control: StepControl) -> None:
         self._recency = Recency(bounds) if bounds.are_set else None
         self._states: dict[Any, Any] = {}
-        self._evicted = evicted
+        self._evicted = control.evicted
+        self._clock = None if bounds.idle is None else control.waiting_clock()
         self._now = 0.0
 
     def tidy(self) -> None:
         """Forget the keys that were left alone for too long; items come now."""
-        self._now = trio.current_time()
-        while self._recency is not None and self._recency.next_idle <= self._now:
+        if self._clock is None or self._recency is None:
+            return
+        self._now = self._clock.now
+        while self._recency.next_idle <= self._now:
             self._evict(self._recency)
 
     def get(self, key: Any, otherwise: Any) -> Any:

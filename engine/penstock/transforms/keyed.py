@@ -29,7 +29,7 @@ def start_scan(
     control: StepControl,
 ) -> Step:
     """``(key, state)`` after each item, where ``state = f(state, item)`` is that of the key."""
-    states = BoundedStates(bounds, control.evicted)
+    states = BoundedStates(bounds, control)
 
     def advance(item: Any) -> tuple[Any, Any]:
         of = key(item)
@@ -63,12 +63,13 @@ def start_dedupe(
     control: StepControl,
 ) -> Step:
     """The items that aren't what the item before of the same key was."""
-    states = BoundedStates(bounds, control.evicted)
+    states = BoundedStates(bounds, control)
 
     def is_new(item: Any) -> bool:
         of = key(item)
         given = item if value is None else value(item)
-        is_repeat = given == states.get(of, _NOTHING)
+        before = states.get(of, _NOTHING)
+        is_repeat = before is not _NOTHING and given == before
         states.put(of, given)
         return not is_repeat
 

@@ -13,8 +13,9 @@ from typing import Any
 import trio
 
 from .._backoff import Backoff
-from .._errors import PenstockError, describe, flatten
+from .._errors import PenstockError, describe, root
 from .._pace import BUDGET, Pace
+from .._pulling import opened
 from .._spec import Chunk, CountingSender, PullSource, PushSource, Sink, SourceOp
 
 _MOST_REMEMBERED = 1000
@@ -98,9 +99,7 @@ class _Restarts:
             self._times.popleft()
         count = len(self._times)
         if policy.max_restarts is not None and count >= policy.max_restarts:
-            leaves = flatten(failure)
-            cause = leaves[0] if len(leaves) == 1 else failure
-            raise TooManyRestarts(count, policy.within, cause)
+            raise TooManyRestarts(count, policy.within, root(failure))
         return policy.backoff.delay(count, random())  # noqa: S311 - jitter
 
     def note(self) -> None:
@@ -110,10 +109,9 @@ class _Restarts:
 
 async def _pull(op: PullSource, send: CountingSender[Any]) -> None:
     """What the runtime does with a `PullSource`."""
-    puller = op.open()
     pace = Pace()
     unyielded = 0.0
-    try:
+    async with opened(op) as puller:
         while True:
             started = perf_counter()
             if op.blocking:
@@ -129,8 +127,6 @@ async def _pull(op: PullSource, send: CountingSender[Any]) -> None:
             if unyielded >= BUDGET:
                 await trio.lowlevel.checkpoint()
                 unyielded = 0.0
-    finally:
-        puller.close()
 
 
 class _WatchedSender:
@@ -156,6 +152,10 @@ class _WatchedSender:
         except Exception:
             self.failed = True
             raise
+
+    @property
+    def given(self) -> int:
+        return self._send.given
 
     async def until_wanted(self) -> None:
         await self._send.until_wanted()

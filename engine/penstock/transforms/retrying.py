@@ -12,6 +12,7 @@ from .._errors import ItemFailed
 from .._failing import LEFT_OUT, Retry, settle
 from .._pace import BUDGET
 from .._spec import Chunk, CountingSender, Receiver, Step, StepControl
+from .._waiting_clock import WaitingClock
 
 
 async def step_with_retries(
@@ -28,7 +29,9 @@ async def step_with_retries(
     calls = _Calls(start(control), errors, send)
     send.holds(lambda: calls.held)
     async for items in receive.chunks():
+        control.clock.stop()
         await calls.over(items, control)
+        control.clock.go_on()
         if control.finished:
             return
 
@@ -98,6 +101,7 @@ class _Control:
 
     def __init__(self, send: CountingSender[Any]) -> None:
         self._send = send
+        self.clock = WaitingClock()
         self.finished = False
 
     def finish(self) -> None:
@@ -114,6 +118,9 @@ class _Control:
 
     def evicted(self, count: int) -> None:
         self._send.evicted(count)
+
+    def waiting_clock(self) -> WaitingClock:
+        return self.clock
 
     def dead_letter(self, letters: Any, item: Any, error: Exception) -> None:
         raise NotImplementedError("the step is started to raise")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from itertools import islice
-from operator import itemgetter, length_hint, lt
+from operator import itemgetter, length_hint, lt, ne
 from time import perf_counter
 from typing import Any
 
@@ -31,13 +31,13 @@ async def merge_sorted(
     at once: runs that ``list.sort`` merges. The input that had that key is then asked for more.
     """
     pace = Pace()
-    inputs = [_Input(number, receive, pace) for number, receive in enumerate(receivers, 1)]
+    inputs = [_Input(number, receive, pace, key) for number, receive in enumerate(receivers, 1)]
     send.holds(lambda: sum(each.held for each in inputs))
     live = list(inputs)
     yielded = perf_counter()
     while True:
         for each in [each for each in live if not each.ready]:
-            if not await each.fill(key, errors, send):
+            if not await each.fill(errors, send):
                 live.remove(each)
         if not live:
             return
@@ -52,15 +52,50 @@ async def merge_sorted(
 
 def _due(live: list[_Input], key: Callable[[Any], Any] | None) -> Chunk:
     """Take all items that nothing can come before any more."""
-    first = min(live, key=lambda each: each.last)
     due: Chunk = []
-    find = bisect_right
-    for each in live:
-        due += each.take(find(each.ready, first.last, key=key))
-        if each is first:
-            find = bisect_left  # more items that equal the last may come, and go before these
-    due.sort(key=key)
+    counts: list[int] = []
+    try:
+        first = min(live, key=lambda each: each.last)
+        find = bisect_right
+        for each in live:
+            counts.append(find(each.ready, first.last, key=key))
+            due += each.ready[: counts[-1]]
+            if each is first:
+                find = bisect_left  # more items that equal the last may come, and go before these
+        due.sort(key=key)
+    except Exception as error:
+        offender, what = _incomparable(live)
+        error.add_note(what)
+        raise ItemFailed(offender) from error
+    for each, count in zip(live, counts, strict=True):
+        each.ready = each.ready[count:]
     return due
+
+
+def _incomparable(live: list[_Input]) -> tuple[Any, str]:
+    """An item that can't be compared with one of a stream before its own, and what to say of it."""
+    for number, each in enumerate(live):
+        for before in live[:number]:
+            for at, key in enumerate(each.keys):
+                if not _can_compare(key, before.last):
+                    said = _no_order(key, each.number, before.last, before.number)
+                    return each.item(at), said
+    return live[-1].item(-1), "or another of those that wait can't be compared"
+
+
+def _can_compare(key: Any, other: Any) -> bool:
+    try:
+        _ = key < other, other < key
+    except Exception:  # noqa: BLE001 - a key's own < may raise anything
+        return False
+    return True
+
+
+def _no_order(key: Any, number: int, other: Any, of: int) -> str:
+    return (
+        f"{short_repr(key)} of stream {number} can't be compared with {short_repr(other)} of"
+        f" stream {of}"
+    )
 
 
 class _Input:
@@ -70,12 +105,19 @@ class _Input:
     the newest of them.
     """
 
-    __slots__ = ("_is_first", "_number", "_pace", "_receive", "_waiting", "last", "ready")
+    __slots__ = ("_is_first", "_key", "_pace", "_receive", "_waiting", "last", "number", "ready")
 
-    def __init__(self, number: int, receive: Receiver[Any], pace: Pace) -> None:
-        self._number = number
+    def __init__(
+        self,
+        number: int,
+        receive: Receiver[Any],
+        pace: Pace,
+        key: Callable[[Any], Any] | None,
+    ) -> None:
+        self.number = number
         self._receive = receive
         self._pace = pace
+        self._key = key
         self._waiting: Iterator[Any] = iter(())
         self._is_first = True
         self.ready: Chunk = []
@@ -86,14 +128,16 @@ class _Input:
         """The items in hand."""
         return length_hint(self._waiting) + len(self.ready)
 
-    def take(self, count: int) -> Chunk:
-        """The first ``count`` of those that are ready."""
-        taken, self.ready = self.ready[:count], self.ready[count:]
-        return taken
+    @property
+    def keys(self) -> Chunk:
+        """What those that are ready are sorted by."""
+        return self.ready if self._key is None else [key for key, _ in self.ready]
 
-    async def fill(
-        self, key: Callable[[Any], Any] | None, errors: Errors, send: CountingSender[Any]
-    ) -> bool:
+    def item(self, at: int) -> Any:
+        """One of those that are ready."""
+        return self.ready[at] if self._key is None else self.ready[at][1]
+
+    async def fill(self, errors: Errors, send: CountingSender[Any]) -> bool:
         """Get items ready, about a millisecond's worth; False at the end of the input."""
         while not self.ready:
             if not length_hint(self._waiting):
@@ -102,11 +146,11 @@ class _Input:
                 except trio.EndOfChannel:
                     return False
             piece = islice(self._waiting, self._pace.size)
-            if key is None:
+            if self._key is None:
                 self.ready = list(piece)
             else:
-                await self._pair(piece, key, errors, send)
-        keys = self.ready if key is None else [key for key, _ in self.ready]
+                await self._pair(piece, self._key, errors, send)
+        keys = self.keys
         self._check_order(keys)
         self._is_first = False
         self.last = keys[-1]
@@ -138,14 +182,33 @@ class _Input:
                 return
 
     def _check_order(self, keys: Chunk) -> None:
+        """Raises `ItemFailed` for the first item whose key belongs elsewhere, or nowhere."""
         earlier = keys if self._is_first else [self.last, *keys]
         later = keys[1:] if self._is_first else keys
-        if not any(map(lt, later, earlier)):
-            return
-        for position, (one, two) in enumerate(zip(earlier, later, strict=False)):
-            if two < one:
-                offender = self.ready[position + len(self.ready) - len(later)]
-                raise ItemFailed(offender if keys is self.ready else offender[1]) from ValueError(
-                    f"stream {self._number} isn't sorted: {short_repr(two)} comes after"
-                    f" {short_repr(one)}"
-                )
+        try:
+            if later and all(map(lt, earlier, later)):
+                return
+            if not (any(map(lt, later, earlier)) or any(map(ne, keys, keys))):
+                return
+        except Exception:  # noqa: BLE001, S110 - it is raised again below, with its item
+            pass
+        before = () if self._is_first else (self.last,)
+        for at, key in enumerate(keys):
+            self._check_place(at, key, *before)
+            before = (key,)
+
+    def _check_place(self, at: int, key: Any, *before: Any) -> None:
+        problem = ""
+        try:
+            if ne(key, key):
+                problem = "isn't equal to itself, so it has no place in an order"
+            elif before and key < before[0]:
+                problem = f"comes after {short_repr(before[0])}"
+        except Exception as error:
+            if before:
+                error.add_note(_no_order(key, self.number, before[0], self.number))
+            raise ItemFailed(self.item(at)) from error
+        if problem:
+            raise ItemFailed(self.item(at)) from ValueError(
+                f"stream {self.number} isn't sorted: {short_repr(key)} {problem}"
+            )

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .._failing import first_checked
 from .._spec import Chunk, SplitOp, Step, StepControl
-from .element import AtOnce, start_map
+from .element import AtOnce, start_each
 
 DROPPED = -1
 """The number of the branch of an item that is thrown away."""
@@ -41,10 +42,15 @@ def _parts(branches: int, pairs: Chunk) -> list[Chunk]:
 def start_partition(matches: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
     """Branch 0 where ``matches(item)`` is true, else branch 1."""
 
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal matches
+        matches = function
+
     def label(item: Any) -> tuple[int, Any]:
         return (0 if matches(item) else 1), item
 
-    return start_map(label, errors, control)
+    matches = first_checked(matches, use, "map_async and partition its answers")
+    return start_each(label, errors, control)
 
 
 def start_route(
@@ -56,6 +62,10 @@ def start_route(
 ) -> Step:
     """The branch that stands for ``key(item)``, or ``otherwise``; None refuses the item."""
 
+    def use(function: Callable[[Any], object]) -> None:
+        nonlocal key
+        key = function
+
     def label(item: Any) -> tuple[int, Any]:
         of = key(item)
         branch = branches.get(of, otherwise)
@@ -63,7 +73,8 @@ def start_route(
             raise LookupError(f'no route for {of!r}, and otherwise="raise"')
         return branch, item
 
-    step = start_map(label, errors, control)
+    key = first_checked(key, use, "map_async and route its answers")
+    step = start_each(label, errors, control)
     if otherwise != DROPPED:
         return step
 

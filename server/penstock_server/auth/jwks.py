@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("penstock.server")
 
+INSTALL_EXTRA = "pip install '.[auth]' in penstock's checkout"
+"""What installs the packages that this needs."""
+
 _MAX_BYTES = 262_144
 _TIMEOUT = 5.0
 # Compressed, a small answer could become a large one before its size is known.
@@ -139,9 +142,7 @@ def http_fetch(url: str) -> Callable[[], Awaitable[bytes]]:
     try:
         import httpx
     except ImportError:
-        raise PenstockError(
-            "JWT: jwks= with an address needs httpx: pip install 'penstock[auth]'"
-        ) from None
+        raise PenstockError(f"JWT: jwks= with an address needs httpx: {INSTALL_EXTRA}") from None
 
     async def fetch() -> bytes:
         try:

@@ -12,7 +12,7 @@ from penstock import PenstockError
 from ..grants import Grant
 from .credentials import MAX_TOKEN
 from .interface import security_schemes
-from .jwks import FetchedKeys, FixedKeys, KeySet, check_address, http_fetch
+from .jwks import INSTALL_EXTRA, FetchedKeys, FixedKeys, KeySet, check_address, http_fetch
 from .policy import AccessPolicy, Check
 from .refusals import Unauthorized
 from .revocation import Revocations
@@ -119,7 +119,7 @@ def _key_set(
     try:
         from .keys import check_algorithms, key_of_text, keys_of_document
     except ImportError:
-        raise PenstockError("JWT: needs PyJWT: pip install 'penstock[auth]'") from None
+        raise PenstockError(f"JWT: needs PyJWT: {INSTALL_EXTRA}") from None
     allowed = check_algorithms(algorithms)
     if key is not None:
         return FixedKeys((key_of_text(key, allowed),))

@@ -50,6 +50,16 @@ def test_where_nothing_is_wrong_it_counts(check: Check) -> None:
     assert result.exit_code == 0
 
 
+def test_two_sinks_of_a_pipeline_that_write_the_same_file(check: Check) -> None:
+    items = "ps.from_iterable('ab')"
+    writing = f"{items}.to(ps.write_lines('out.txt'))"
+    result = check(HEAD + f"both = ps.gather(\n    {writing},\n    {writing},\n)\n")
+    assert result.exit_code == 1
+    assert "checked.py:4: write_lines(out.txt): writes " in result.output
+    assert "out.txt, and so does write_lines(out.txt) (" in result.output
+    assert "checked.py:3); one would replace" in result.output
+
+
 def test_warnings_and_hints_have_a_line_each_and_no_status(check: Check) -> None:
     result = check(WARNING + HINT.removeprefix(HEAD))
     warning, hint, summary = result.stdout.splitlines()
@@ -71,7 +81,97 @@ def test_an_error_of_the_plan_is_a_line(check: Check) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("checked.py:2: broadcast: branch 2 of 2 goes nowhere; ")
     assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
+    assert result.stdout == (
+        "checked.py:2: warning: broadcast[1]: no pipeline reads two: end it in a sink,"
+        " .to(collect())\n"
+    )
+
+
+def test_an_error_hides_nothing_else_of_the_file(check: Check) -> None:
+    text = ERROR.replace("one.to(", "one.distinct(max_keys=None).to(") + (
+        "lonely = ps.from_iterable([1]).map(str)\n"
+        "yes, no = ps.from_iterable([1]).partition(bool)\n"
+        "left, right = yes.broadcast(2)\n"
+        "parts = ps.gather(left.to(ps.count()))\n"
+        "ticks = ps.every(1).to(ps.collect())\n"
+    )
+    result = check(text)
+    assert result.exit_code == 1
+    assert [line.rpartition(";")[0] for line in result.stderr.splitlines()] == [
+        "checked.py:2: broadcast: branch 2 of 2 goes nowhere",
+        "checked.py:5: partition: branch 2 of 2 goes nowhere",
+        "checked.py:6: broadcast: branch 2 of 2 goes nowhere",
+    ]
+    memory, endless, *loose = result.stdout.splitlines()
+    assert memory.startswith("checked.py:3: warning: distinct: its memory grows with the number")
+    assert endless.startswith("checked.py:8: warning: collect: its memory grows with the stream")
+    assert [line.partition(": end it")[0] for line in loose] == [
+        "checked.py:2: warning: broadcast[1]: no pipeline reads two",
+        "checked.py:4: warning: map(str): no pipeline reads lonely",
+        "checked.py:5: warning: partition.others: no pipeline reads no",
+        "checked.py:6: warning: broadcast[1]: no pipeline reads right",
+    ]
+
+
+def test_nor_does_a_topic_that_can_not_be_built(check: Check) -> None:
+    text = WARNING + "base = ps.every(1)\nlonely = ps.every(2)\n" + SERVER
+    text = text.replace("[(", "[('odd', odd), (") + "def odd():\n    return base.batch(0)\n"
+    text = text.replace("base.map", "ps.every(3).map")
+    result = check(text, "--json")
+    *found, summary = map(json.loads, result.stdout.splitlines())
+    assert [(each["level"], each["line"], each["stage"]) for each in found] == [
+        ("warning", 4, "collect"),
+        ("hint", 13, "map(int)"),
+        ("error", 16, None),
+        ("warning", 7, "every(2)"),  # and not base, which the topic may have read
+    ]
+    assert (summary["pipelines"], summary["topics"], summary["errors"]) == (1, 2, 1)
+
+
+def test_nor_does_a_server_that_can_not_say_what_it_has(check: Check) -> None:
+    text = (
+        WARNING
+        + "base = ps.every(1)\n"
+        + SERVER
+        + (
+            "class Broken(Server):\n"
+            "    def named_pipelines(self):\n"
+            "        raise OSError('no topics')\n"
+            "broken = Broken()\n"
+        )
+    )
+    result = check(text)
+    assert (result.exit_code, result.stderr) == (1, "checked.py:16: OSError: no topics\n")
+    warning, hint = result.stdout.splitlines()
+    assert "every(1) never ends" in warning
+    assert "map(int): an error here ends the run" in hint
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "print(ps.run(words.to(ps.collect())))\n",
+        "ps.run(words.filter(bool).map(len).to(ps.count()))\n",
+        "async def main():\n    async with words.open() as run:\n        pass\n",
+        "def later(other):\n    return ps.merge(words, other).to(ps.count())\n",
+    ],
+)
+def test_a_stream_that_is_ended_inline_is_read(check: Check, use: str) -> None:
+    result = check(HEAD + "words = ps.from_iterable(['pen', 'stock'])\n" + use, "--strict")
+    assert result.stdout.endswith("checked.py: 0 pipelines, 0 topics, no errors\n")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_stream_that_the_code_uses_in_some_other_way_may_be_meant_so(check: Check) -> None:
+    text = HEAD + "words = ps.from_iterable(['pen'])\nprint(words.graph().text())\n"
+    result = check(text, "--strict")
+    *_, hint, summary = result.stdout.splitlines()
+    assert hint == (
+        "checked.py:2: hint: from_iterable: no pipeline with a name reads words: end it in a sink,"
+        " .to(collect())"
+    )
+    assert summary == "checked.py: 0 pipelines, 0 topics, no errors, 1 hint"
+    assert result.exit_code == 0
 
 
 def test_a_deadlock_is_an_error(check: Check) -> None:
@@ -153,7 +253,7 @@ def test_json(check: Check) -> None:
     ("text", "line", "problem"),
     [
         ("x = (\n", 1, "SyntaxError: '(' was never closed"),
-        (HEAD + "ps.every(0)\n", 2, "every: seconds must be more than 0 seconds"),
+        (HEAD + "ps.every(0)\n", 2, "every: seconds must be more than 0 seconds, got 0"),
     ],
 )
 def test_json_of_a_file_that_can_not_be_loaded(

@@ -152,6 +152,39 @@ def test_on_a_narrow_terminal_names_give_way_and_notes_go_on_below(width: int) -
         assert expected in text
 
 
+def test_what_can_be_spared_gives_way_before_the_counts() -> None:
+    over = replace(stats(), outcome="done")
+    assert {width: shown(over, width)[1:3] for width in (66, 60, 50, 40, 30)} == {
+        66: [
+            "stage         in     out  rate/s  busy s  peak",
+            "read              12,000   6,000    0.00",
+        ],
+        60: [
+            "stage         in     out  rate/s  busy s",
+            "read              12,000   6,000    0.00",
+        ],
+        50: ["stage         in     out  busy s", "read              12,000    0.00"],
+        40: ["stage         in     out", "read              12,000"],
+        30: ["stage       in     out", "read            12,000"],
+    }
+    assert shown(over, 66)[-1] == "write        850             400    0.00    75%"
+    assert shown(over, 40)[3] == "  map(f)  12,000     850  ◀ bottleneck"
+    assert shown(over, 30)[3] == "  map…  12,000     850  ◀"
+
+
+@pytest.mark.parametrize("width", range(30, 110, 10))
+@pytest.mark.parametrize("outcome", ["running", "done"])
+def test_at_no_width_are_counts_cut(width: int, outcome: Any) -> None:
+    long = replace(stats().stages[1], name="map_blocking(survey)", skipped=30, dropped=20)
+    read, _, write = stats().stages
+    between = (buffer("write", long.name, held=50, peak=150),)
+    wide = replace(stats(), outcome=outcome, stages=(read, long, write), buffers=between)
+    lines = shown(wide, width)
+    assert max(map(len, lines)) <= width
+    assert sum(line.count("12,000") for line in lines) == 2
+    assert sum(line.count(" 850") for line in lines) == 2
+
+
 def test_a_table_without_buffers_and_without_notes_has_no_columns_for_them() -> None:
     plain = replace(stats(), buffers=(), bottleneck=None)
     assert shown(plain)[1] == "stage         in     out  rate/s"
@@ -159,10 +192,22 @@ def test_a_table_without_buffers_and_without_notes_has_no_columns_for_them() -> 
 
 def test_a_plain_line_says_it_all() -> None:
     assert plain_line("sums", stats()) == (
-        "sums: 2 s, 12,000 in, 800 out, 400/s, bottleneck map(f)"
+        "sums: 2 s, 12,000 in, 800 out, 400/s, bottleneck map(f) at 425/s"
     )
     lossy = stats(skipped=1000, errors=1000, dropped=2)
     assert ", 400/s, map(f): 1,000 skipped, 2 dropped, bottleneck " in plain_line("sums", lossy)
+
+
+def test_a_bottleneck_that_gathers_has_the_rate_at_which_it_takes() -> None:
+    gathering = replace(
+        stats(),
+        stages=(*stats().stages[:2], stage("write", 1, items_in=850, held=850)),
+        buffers=(replace(buffer("write", "map(f)"), rate=424.6),),
+        bottleneck="write",
+    )
+    assert plain_line("sums", gathering) == (
+        "sums: 2 s, 12,000 in, 0 out, 0/s, bottleneck write at 425/s"
+    )
 
 
 def test_plain_progress_is_a_line_a_second_while_it_runs() -> None:

@@ -179,10 +179,12 @@ async def test_refusals_say_how_to_mend_it(status: str, said: str) -> None:
 
 async def test_a_refused_item_is_named() -> None:
     errors = [{"index": 0, "path": "$.age", "detail": "not a number"}]
-    async with serving(refused("422 X", detail="Bad.", errors=errors)) as server:
+    detail = "Value 0 at $.age: not a number."
+    async with serving(refused("422 X", detail=detail, errors=errors)) as server:
         result = await run(server.url, '{"age":"x"}')
     assert result.exit_code == 1
-    assert "item 0 ({'age': 'x'}) at $.age: 422 " in result.stderr
+    said = "item 0 ({'age': 'x'}) at $.age: 422 Unprocessable Entity: not a number\n"
+    assert f"error: {server.url}: {said}" in result.stderr
 
 
 async def test_a_lost_connection_is_said_and_made_again() -> None:

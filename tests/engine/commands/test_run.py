@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -58,6 +59,12 @@ ticks = (
     .to(ps.count())
 )
 hogging = ps.from_iterable([1]).map(hog).to(ps.collect())
+printing = ps.from_iterable(range(100_000)).to(ps.for_each(print))
+
+def write_to_nobody(x):
+    raise BrokenPipeError(32, "Broken pipe")
+
+piping = ps.from_iterable([1]).to(ps.for_each(write_to_nobody))
 failing = ps.from_iterable(range(10)).map(parse).to(ps.collect())
 """
 
@@ -96,7 +103,8 @@ def test_the_first_signal_drains_and_the_rest_is_not_run(folder: Path, number: i
     assert out.endswith(f"endless: {items}\n")  # what was in flight came through
     assert "stopping, draining for up to 10 s; once more to cancel\n" in err
     assert "stopped after" in err
-    assert err.endswith("not run: stuck_one, never, lossy, ticks, hogging, failing\n")
+    not_run = "stuck_one, never, lossy, ticks, hogging, printing, piping, failing"
+    assert err.endswith(f"not run: {not_run}\n")
     assert process.returncode == 0
 
 
@@ -145,7 +153,7 @@ def test_a_line_a_second(folder: Path) -> None:
     _, err = process.communicate(timeout=PATIENCE)
     assert "map(parse): " in line
     assert " skipped, buffer: " in line
-    assert " dropped, bottleneck map_async(slow)\n" in line
+    assert re.search(r" dropped, bottleneck map_async\(slow\) at [\d.,]+/s\n$", line)
     assert "\x1b" not in err
 
 
@@ -273,3 +281,31 @@ def test_a_second_ctrl_c_cancels(folder: Path) -> None:
         assert terminal.process.returncode == 130
         assert "Traceback" not in terminal.text
         assert "cancelled" in terminal.text.rpartition("stuck_one  ")[2]
+
+
+# Output that nobody reads
+
+
+@pytest.mark.parametrize("options", [(), ("-q",)])
+def test_whose_output_nobody_reads_any_more_just_ends(
+    folder: Path, options: tuple[str, ...]
+) -> None:
+    with run("printing", *options, folder=folder) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()  # as head does
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_pipe_to_somebody_else_that_breaks_is_a_failure(folder: Path) -> None:
+    out, err = run("piping", "-q", folder=folder).communicate(timeout=PATIENCE)
+    place = f"{folder}/pipelines_to_run.py:{_line_of('piping = ')}"
+    said = "for_each(write_to_nobody) failed on item 1: BrokenPipeError: [Errno 32] Broken pipe"
+    assert (out, err) == ("", f"error: {said} (stage written at {place})\n")
+
+
+def _line_of(start: str) -> int:
+    lines = PIPELINES.splitlines()
+    return next(n for n, line in enumerate(lines, 1) if line.startswith(start))

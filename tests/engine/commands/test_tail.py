@@ -135,7 +135,7 @@ async def test_tail_without_httpx_says_what_to_install() -> None:
         capture_stderr=True,
         check=False,
     )
-    said = "error: tail needs more: pip install 'penstock[net]'\n"
+    said = "error: tail needs more: pip install '.[net]' in penstock's checkout\n"
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", said)
 
 

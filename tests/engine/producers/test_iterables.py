@@ -263,3 +263,94 @@ def _in_turn(first: Any, then: Any) -> Any:
         await then(item)
 
     return both
+
+
+USED_UP = r"from_iterable failed: .*the iterator was used up by an earlier run; give a list, or"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_an_iterator_is_not_empty_the_second_time(blocking: bool) -> None:
+    for items in (iter([1, 2]), (n for n in (1, 2)), map(int, "12")):
+        pipeline = ps.from_iterable(items, blocking=blocking).to(ps.collect())
+        assert await pipeline.run() == [1, 2]
+        for _ in range(2):
+            with pytest.raises(ps.StageError, match=USED_UP):
+                await pipeline.run()
+
+
+async def test_a_generator_whose_run_did_not_read_all_of_it_is_used_up() -> None:
+    stream = ps.from_iterable(n for n in range(10_000))
+    assert await stream.take(1).to(ps.collect()).run() == [0]
+    with pytest.raises(ps.StageError, match=USED_UP):
+        await stream.to(ps.collect()).run()
+
+
+async def test_two_stages_that_read_one_iterator_are_told() -> None:
+    stream = ps.from_iterable(iter([1, 2]))
+    with pytest.raises(ps.StageError, match=USED_UP):
+        await ps.concat(stream, stream).to(ps.collect()).run()
+
+
+async def test_an_iterator_that_has_more_is_read_on() -> None:
+    numbers = iter(range(3000))
+    stream = ps.from_iterable(numbers)
+    first = await stream.take(1).to(ps.collect()).run()
+    rest = await stream.to(ps.collect()).run()
+    assert first == [0]
+    assert rest
+    assert rest[-1] == 2999
+
+
+async def test_an_iterator_that_had_nothing_may_have_something_later() -> None:
+    class Odd:
+        def __init__(self) -> None:
+            self.turn = 0
+
+        def __iter__(self) -> Odd:
+            return self
+
+        def __next__(self) -> int:
+            self.turn += 1
+            if self.turn % 2:
+                return self.turn
+            raise StopIteration
+
+    pipeline = ps.from_iterable(Odd()).to(ps.collect())
+    assert [await pipeline.run() for _ in range(3)] == [[1], [3], [5]]
+
+
+class FailsAtTheEnd:
+    """An iterator whose last step fails."""
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    def __iter__(self) -> FailsAtTheEnd:
+        return self
+
+    def __next__(self) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise StopIteration
+        if not self.left:
+            raise OSError("for a restart")
+        return self.left
+
+
+async def test_an_iterator_that_failed_is_read_on_when_it_is_started_anew(
+    autojump_clock: MockClock,
+) -> None:
+    stream = ps.from_iterable(FailsAtTheEnd()).restart()
+    assert await stream.to(ps.collect()).run() == [2, 1]
+
+
+def test_a_generator_cannot_be_started_anew() -> None:
+    with pytest.raises(ps.PipelineError, match="restart: from_iterable has a generator, which is"):
+        ps.from_iterable(n for n in range(3)).restart()
+
+
+async def test_two_stages_that_read_one_iterator_at_a_time_are_told() -> None:
+    stream = ps.from_iterable(n for n in range(3))
+    gathered = ps.gather(stream.to(ps.collect()), stream.to(ps.collect()))
+    with pytest.raises(ps.StageError, match=USED_UP):
+        await gathered.run()

@@ -231,5 +231,16 @@ def test_a_bound_is_a_whole_number(read: Any) -> None:
 @pytest.mark.parametrize("use", [ps.read_lines, ps.write_lines, ps.read_csv, ps.write_msgpack])
 def test_zstd_takes_an_extra(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(ps.PipelineError, match=r"needs zstandard: pip install 'penstock\[zstd\]'"):
+    with pytest.raises(ps.PipelineError, match=r"needs zstandard: pip install '\.\[zstd\]'"):
         use("some.zst")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+async def test_a_mark_of_the_byte_order_is_no_part_of_the_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"in{suffix}"
+    content = b"\xef\xbb\xbf1\n\xef\xbb\xbf\n"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    assert await ps.read_lines(path).to(ps.collect()).run() == ["1", "\ufeff"]
+    content = b"\xef\xbb\xbf1\n2\n"
+    path.write_bytes(gzip.compress(content) if suffix else content)
+    assert await ps.read_jsonl(path, int).to(ps.collect()).run() == [1, 2]

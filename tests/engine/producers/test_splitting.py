@@ -54,3 +54,27 @@ def test_what_is_forgotten_is_not_given() -> None:
     splitter.forget()
     assert splitter.split(b"c\n") == [b"c\n"]
     assert splitter.end() == []
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize("pieces", [[MARK + b"a\nb\n"], [MARK[:1], MARK[1:], b"a", b"\nb\n"]])
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_line(pieces: list[bytes]) -> None:
+    assert split(pieces) == [b"a\n", b"b\n"]
+
+
+@pytest.mark.parametrize("text", [b"a\n" + MARK + b"b\n", b"a" + MARK + b"\n"])
+def test_elsewhere_it_is_a_character(text: bytes) -> None:
+    assert b"".join(split([text])) == text
+    assert split([MARK * 2 + b"\n"]) == [MARK + b"\n"]
+
+
+def test_of_a_stream_that_does_not_begin_with_its_first_line_it_is_a_character_anywhere() -> None:
+    splitter = LineSplitter("here", 10, numbered=False)
+    assert splitter.split(MARK + b"a\n") == [MARK + b"a\n"]
+
+
+@pytest.mark.parametrize("text", [MARK, b""])
+def test_of_a_mark_alone_there_is_no_line(text: bytes) -> None:
+    assert split([text]) == []

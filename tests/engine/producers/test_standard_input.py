@@ -87,6 +87,8 @@ async def test_a_terminal() -> None:
             assert await lines.chunk() == ["typed"]
             os.write(ours, b"\x04")  # Ctrl-D
             assert [line async for line in lines] == []
+        os.write(ours, b"\x04")
+        assert await ps.stdin_lines().to(ps.collect()).run() == []
     finally:
         os.close(ours)
 
@@ -104,6 +106,45 @@ async def test_a_line_that_is_too_long(pipe: int) -> None:
     os.write(pipe, b"one\n" + b"x" * 101)
     with pytest.raises(ps.StageError, match=r"stdin_lines failed: .*standard input:2: a line of"):
         await ps.stdin_lines(max_line_bytes=100).to(ps.drain()).run()
+
+
+async def test_two_runs_do_not_read_it_at_a_time(pipe: int) -> None:
+    async with ps.stdin_lines().open() as lines:
+        os.write(pipe, b"one\n")
+        with pytest.raises(ps.StageError, match=r"stdin_lines failed: .*another stdin_lines reads"):
+            await ps.stdin_lines().to(ps.drain()).run()
+        assert await lines.chunk() == ["one"]
+    os.write(pipe, b"two\n")
+    os.close(pipe)
+    assert await ps.stdin_lines().to(ps.collect()).run() == ["two"]
+
+
+async def test_a_run_for_which_another_left_nothing(pipe: int) -> None:
+    os.write(pipe, b"one\ntwo\n")
+    os.close(pipe)
+    assert await ps.stdin_lines().take(1).to(ps.collect()).run() == ["one"]
+    with pytest.raises(ps.StageError, match=r"stdin_lines failed: .*an earlier run has taken all"):
+        await ps.stdin_lines().to(ps.collect()).run()
+
+
+def test_an_input_that_was_empty_is_empty_again(pipe: int) -> None:
+    os.close(pipe)
+    for _ in range(2):
+        assert ps.run(ps.stdin_lines().to(ps.collect())) == []
+
+
+def test_a_later_trio_does_not_read_it_either(pipe: int) -> None:
+    os.write(pipe, b"one\n")
+    os.close(pipe)
+    assert ps.run(ps.stdin_lines().to(ps.collect())) == ["one"]
+    with pytest.raises(ps.StageError, match="an earlier run has taken all"):
+        ps.run(ps.stdin_lines().to(ps.collect()))
+
+
+async def test_a_mark_of_the_byte_order_is_no_part_of_the_first_line(pipe: int) -> None:
+    os.write(pipe, b"\xef\xbb\xbfone\ntwo\n")
+    os.close(pipe)
+    assert await ps.stdin_lines().to(ps.collect()).run() == ["one", "two"]
 
 
 def test_wrong_options_are_refused() -> None:

@@ -204,3 +204,12 @@ async def test_a_compressed_file(tmp_path: Path) -> None:
 def test_wrong_options_are_refused(path: Path, wrong: dict[str, Any], problem: str) -> None:
     with pytest.raises(ps.PipelineError, match=f"read_csv: {problem}"):
         ps.read_csv(path, **wrong)
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+async def test_a_header_that_is_no_csv_is_shown_as_it_is(tmp_path: Path, errors: Any) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b'a,"b\n1,2\n')
+    with pytest.raises(ps.StageError, match="ends inside a quoted cell") as caught:
+        await ps.read_csv(path, errors=errors).to(ps.collect()).run()
+    assert caught.value.item_repr == repr('a,"b\n1,2')

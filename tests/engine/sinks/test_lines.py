@@ -278,3 +278,49 @@ async def test_a_slow_encoding_gives_the_others_their_turns(tmp_path: Path) -> N
         await ps.from_iterable(items).to(ps.write_jsonl(tmp_path / "out", slow)).run()
         nursery.cancel_scope.cancel()
     assert turns > 100
+
+
+class Reading(msgspec.Struct):
+    value: float
+
+
+NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
+
+
+@pytest.mark.parametrize("number", NOT_FINITE)
+async def test_json_has_no_nan_and_no_infinity(tmp_path: Path, number: float) -> None:
+    bads: list[Any] = [
+        number,
+        [1.5, {"a": (number,)}],
+        Reading(number),
+        [None, {"x": None, "y": number}],
+        {"huge": 2**80, "bad": number},
+    ]
+    for bad in bads:
+        items = [{"a": None}, 1.5] * 200 + [bad] + [2.5] * 300
+        with pytest.raises(ps.StageError, match=r"ValueError: JSON has no .*RFC 8259") as caught:
+            await ps.from_iterable(items).to(ps.write_jsonl(tmp_path / "out")).run()
+        assert caught.value.item_repr == repr(bad)
+    assert names_in(tmp_path) == []
+
+
+async def test_what_only_looks_like_nan_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    items: list[Any] = [None, "null", {"null": [None]}, b"\xcb\x7f\xf8", 2**80, datetime.date.max]
+    assert await ps.from_iterable(items).to(ps.write_jsonl(path)).run() == len(items)
+    written = await ps.read_jsonl(path).to(ps.collect()).run()
+    assert written == [None, "null", {"null": [None]}, "y3/4", 2**80, "9999-12-31"]
+
+
+async def test_a_default_that_gives_nan(tmp_path: Path) -> None:
+    sink = ps.write_jsonl(tmp_path / "out", default=lambda _: float("nan"))
+    with pytest.raises(ps.StageError, match=r"failed on item 2j: ValueError: JSON has no NaN"):
+        await ps.from_iterable([1, 2j]).to(sink).run()
+
+
+async def test_a_dead_letter_of_nan_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "letters"
+    stream = ps.from_iterable(NOT_FINITE).map(fail, errors=ps.dead_letter(ps.write_jsonl(path)))
+    await stream.to(ps.drain()).run()
+    letters = await ps.read_jsonl(path).to(ps.collect()).run()
+    assert [letter["item"] for letter in letters] == ["nan", "inf", "-inf"]

@@ -139,3 +139,13 @@ async def test_dead_letters_are_rows(path: Path) -> None:
 def test_wrong_options_are_refused(path: Path, wrong: dict[str, Any], problem: str) -> None:
     with pytest.raises(ps.PipelineError, match=f"write_csv: {problem}"):
         ps.write_csv(path, **wrong)
+
+
+async def test_json_in_a_cell_has_no_nan(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    assert await ps.from_iterable([[float("nan"), [None]]]).to(ps.write_csv(path)).run() == 1
+    assert path.read_text() == "nan,[null]\n"
+    bad = ["a", [1.5, float("nan")]]
+    with pytest.raises(ps.StageError, match=r"ValueError: JSON has no NaN") as caught:
+        await ps.from_iterable([bad]).to(ps.write_csv(path)).run()
+    assert caught.value.item_repr == repr(bad)

@@ -153,7 +153,7 @@ def test_any_run_of_several_can_be_given_again(tmp_path: Path, run: int, items: 
 @pytest.mark.parametrize("run", [-2, 1])
 def test_a_run_that_is_not_there_is_an_error(tmp_path: Path, run: int) -> None:
     path = write(tmp_path / "hours", *HOURS)
-    with pytest.raises(ps.StageError, match=r"replay\(hours\) failed: .*holds 1 runs"):
+    with pytest.raises(ps.StageError, match=r"replay\(hours\) failed: .*holds 1 run; run="):
         ps.run(testing.replay(path, run=run).to(ps.collect()))
 
 

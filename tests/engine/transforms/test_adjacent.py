@@ -59,6 +59,42 @@ def test_dedupe_leaves_out_adjacent_repeats_only() -> None:
     assert items_of(ps.from_iterable([[1], [1], [2]]).dedupe()) == [[1], [2]]
 
 
+class Size:
+    """It can be compared with its like only, and not with any of a negative size."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __eq__(self, other: object) -> bool:
+        if self.size < 0:
+            raise ValueError(self.size)
+        return bool(self.size == vars(other)["size"])
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["adjacent", "of a key"])
+def test_dedupe_compares_items_with_each_other_only(keyed: bool) -> None:
+    stream = ps.from_iterable([Size(1), Size(1), Size(2)])
+    deduped = stream.key_by(type).dedupe() if keyed else stream.dedupe()
+    assert [item.size for item in items_of(deduped)] == [1, 2]
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["adjacent", "of a key"])
+@pytest.mark.parametrize(
+    ("sizes", "passed"),
+    [([1, -1, 1, 2], [1, 2]), ([-1, 1, 1, 2], [-1, 1, 2]), ([-1, -1], [-1])],
+)
+async def test_an_item_that_cannot_be_compared_leaves_no_trace(
+    keyed: bool, sizes: list[int], passed: list[int]
+) -> None:
+    stream = ps.from_iterable(sizes).map(Size)
+    deduped = stream.key_by(type).dedupe(errors="skip") if keyed else stream.dedupe(errors="skip")
+    async with deduped.map(lambda item: item.size).to(ps.collect()).open() as run:
+        assert await run.result() == passed, "the first is compared with nothing"
+    assert run.report().stages[2].skipped == sizes[1:].count(-1)
+
+
 @SIZES
 @pytest.mark.parametrize("max_keys", [1000, None])
 def test_distinct(size: int, max_keys: int | None) -> None:

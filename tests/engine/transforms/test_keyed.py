@@ -175,6 +175,13 @@ async def test_the_key_whose_last_item_came_longest_ago_is_evicted() -> None:
     assert run.report().stages[1].evicted == 2
 
 
+async def test_a_key_just_used_is_not_evicted_however_few_there_are() -> None:
+    order = ["a", "b", *["a"] * 1000, "c", "d", "e", "a", "b"]
+    counted = ps.from_iterable([(each, 1) for each in order]).key_by(key, max_keys=4)
+    found = await counted.scan(0, total).to(ps.collect()).run()
+    assert found[-5:] == [("c", 1), ("d", 1), ("e", 1), ("a", 1002), ("b", 1)]
+
+
 async def test_an_evicted_key_is_new_to_dedupe_and_reduce() -> None:
     items = [("a", 1), ("b", 1), ("a", 1), ("a", 1)]
     assert await keyed(items, max_keys=1).dedupe().to(ps.collect()).run() == items[:3]
@@ -194,6 +201,24 @@ async def test_keys_left_alone_are_evicted(autojump_clock: MockClock) -> None:
     async with source.key_by(key, idle=3).scan(0, total).to(ps.collect()).open() as run:
         assert await run.result() == [("a", 1), ("b", 1), ("a", 2), ("b", 1), ("a", 3)]
     assert run.report().stages[1].evicted == 1
+
+
+@pytest.mark.parametrize("errors", ["raise", ps.retry(2)], ids=["raise", "retry"])
+@pytest.mark.parametrize("buffered", [False, True])
+async def test_no_key_is_idle_while_the_stages_behind_keep_its_items_waiting(
+    autojump_clock: MockClock, errors: Any, buffered: bool
+) -> None:
+    async def busy(found: tuple[str, int]) -> tuple[str, int]:
+        await trio.sleep(20 if found[1] == 3 else 0)
+        return found
+
+    items: list[tuple[float, Item]] = [(float(n), ("a", 1)) for n in range(1, 41)]
+    source = at_times([(0, ("b", 1)), *items])
+    keyed = (source.buffer(100) if buffered else source).key_by(key, idle=5)
+    counted = keyed.scan(0, total, errors=errors).buffer(1).map_async(busy, 1)
+    async with counted.to(ps.collect()).open() as run:
+        assert (await run.result())[-1] == ("a", 40)
+    assert sum(stage.evicted for stage in run.report().stages) == 1, "b, which had no more items"
 
 
 async def test_without_bounds_nothing_is_evicted() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -276,6 +277,78 @@ async def test_a_source_that_takes_its_time_gives_other_tasks_theirs() -> None:
         await ps.producer(busy)().restart().to(ps.drain()).run()
         nursery.cancel_scope.cancel()
     assert len(turns) > 10
+
+
+SOON = ps.Backoff(0.001, factor=1)
+
+
+class TestLines:
+    """Producers of lines, which are a source and a stage that decodes."""
+
+    async def test_a_program_that_fails_is_run_again(self, tmp_path: Path) -> None:
+        count = tmp_path / "count"
+        script = f'echo x >> {count}; n=$(wc -l < {count}); echo "$n ü"; test "$n" -ge 3'
+        stream = ps.subprocess_lines(["sh", "-c", script]).restart(SOON)
+        async with stream.map(str.upper).to(ps.collect()).open() as run:
+            assert await run.result() == ["1 Ü", "2 Ü", "3 Ü"]
+        source, decode, *_ = run.report().stages
+        assert (source.name, source.retried, source.errors) == ("subprocess_lines(sh)", 2, 2)
+        assert (decode.name, decode.items_in, decode.retried) == ("decode", 3, 0)
+
+    async def test_one_that_can_not_be_started_fails_at_the_bound(self) -> None:
+        stream = ps.subprocess_lines(["/no/such/program"]).restart(SOON, max_restarts=1)
+        with pytest.raises(ps.StageError, match="TooManyRestarts: restarted once within 300 sec"):
+            await stream.to(ps.drain()).run()
+
+    async def test_a_line_that_can_not_be_decoded_restarts_nothing(self, tmp_path: Path) -> None:
+        count = tmp_path / "count"
+        script = f"echo x >> {count}; printf 'a\\n\\377\\nb\\n'"
+        command = ["sh", "-c", script]
+        with pytest.raises(ps.StageError, match=r"decode failed on item .* sh:2: "):
+            await ps.subprocess_lines(command).restart(SOON).to(ps.drain()).run()
+        assert count.read_text() == "x\n"
+        skipping = ps.subprocess_lines(command, errors="skip").restart(SOON)
+        assert await skipping.to(ps.collect()).run() == ["a", "b"]
+
+    async def test_a_file_that_can_not_be_followed_is_tried_again(
+        self, tmp_path: Path, autojump_clock: MockClock
+    ) -> None:
+        path = tmp_path / "log"
+        path.mkdir()
+
+        class Mending(ps.Backoff):
+            def delay(self, failures: int, chance: float) -> float:
+                path.rmdir()
+                path.write_text("one\ntwo\n")
+                return super().delay(failures, chance)
+
+        stream = ps.follow(path, from_start=True).restart(Mending()).take(2)
+        async with stream.to(ps.collect()).open() as run:
+            assert await run.result() == ["one", "two"]
+        assert run.report().stages[0].retried == 1
+
+    @pytest.mark.parametrize(
+        "read", [ps.read_lines, ps.read_jsonl, ps.read_csv, ps.read_msgpack, ps.read_parquet]
+    )
+    def test_a_file_that_would_come_twice_is_refused(self, read: Any) -> None:
+        name = read.__name__
+        with pytest.raises(ps.PipelineError) as caught:
+            read("in").restart()
+        assert str(caught.value).startswith(
+            f"restart: {name}(in) would give from its beginning what it has given already; run the"
+            " whole pipeline again, or, for the lines of a file that isn't there yet or still"
+            " grows, use follow"
+        )
+
+    def test_so_is_standard_input(self) -> None:
+        with pytest.raises(ps.PipelineError, match="restart: stdin_lines has no beginning to go"):
+            ps.stdin_lines().restart()
+
+    def test_its_stages_keep_their_names_and_lines(self) -> None:
+        before = ps.subprocess_lines(["ls"])
+        after = before.restart()
+        assert after.graph().nodes == before.graph().nodes
+        assert after._node.inputs[0].op != before._node.inputs[0].op
 
 
 class TestWhereItGoes:

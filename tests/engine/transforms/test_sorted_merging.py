@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import pytest
@@ -49,9 +50,72 @@ async def test_an_item_out_of_order_is_named(chunks: tuple[list[int], ...], key:
     assert str(caught.value.cause) == "stream 2 isn't sorted: 3 comes after 7"
 
 
-async def test_items_that_cannot_be_compared_fail_the_stage() -> None:
-    with pytest.raises(ps.StageError, match="merge_sorted failed: TypeError: '<' not supported"):
-        await ps.merge_sorted(in_chunks([1]), in_chunks(["a"])).to(ps.drain()).run()
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+@pytest.mark.parametrize("key", [None, lambda item: item])
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ([[1]], [["a"]]),
+        ([[1, 2]], [[1, 3, "a", "b"]]),
+        ([[1, 2]], [[1], ["a"]]),
+        ([[1, 2], ["a"]], [[3]]),
+        ([[1, "a"]], []),
+    ],
+)
+async def test_an_item_that_cannot_be_compared_is_named(
+    one: list[list[Any]], two: list[list[Any]], key: Any, errors: Any
+) -> None:
+    merged = ps.merge_sorted(in_chunks(*one), in_chunks(*two), key=key, errors=errors)
+    with pytest.raises(
+        ps.StageError, match=r"merge_sorted.* failed on item 'a': TypeError: '<' not supported"
+    ) as caught:
+        await merged.to(ps.drain()).run()
+    (note,) = caught.value.cause.__notes__
+    assert note.startswith("'a' of stream ")
+    assert " can't be compared with " in note
+
+
+class Grade:
+    """It has an order, and nothing else."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __lt__(self, other: Grade) -> bool:
+        return self.number < other.number
+
+
+async def test_items_in_hand_when_a_comparison_fails_are_abandoned() -> None:
+    with pytest.raises(ps.StageError, match="failed on item 'a': TypeError"):
+        async with (
+            in_chunks([1, 2]).merge_sorted(in_chunks(["a", "b"])).to(ps.collect()).open() as run
+        ):
+            await run.result()
+    (stage,) = [stage for stage in run.report().stages if stage.name == "merge_sorted"]
+    assert (stage.items_in, stage.items_out, stage.abandoned) == (4, 0, 4)
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+@pytest.mark.parametrize("key", [None, lambda item: item])
+@pytest.mark.parametrize(
+    "chunks", [([nan],), ([1.0, nan, 0.0],), ([1.0], [nan]), ([1.0, 1.0, nan, 2.0],)]
+)
+async def test_what_is_not_equal_to_itself_has_no_place(
+    chunks: tuple[list[float], ...], key: Any, errors: Any
+) -> None:
+    merged = ps.merge_sorted(in_chunks([1.0]), in_chunks(*chunks), key=key, errors=errors)
+    with pytest.raises(ps.StageError) as caught:
+        await merged.to(ps.drain()).run()
+    assert caught.value.item_repr == "nan"
+    assert str(caught.value.cause) == (
+        "stream 2 isn't sorted: nan isn't equal to itself, so it has no place in an order"
+    )
+
+
+async def test_things_that_only_have_an_order_can_be_merged() -> None:
+    one, two = in_chunks([Grade(1), Grade(3)]), in_chunks([Grade(2)])
+    merged = await one.merge_sorted(two).to(ps.collect()).run()
+    assert [grade.number for grade in merged] == [1, 2, 3]
 
 
 async def test_an_item_goes_on_when_no_smaller_one_can_come(autojump_clock: MockClock) -> None:

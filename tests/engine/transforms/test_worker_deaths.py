@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections import Counter
-from functools import partial
+from collections.abc import AsyncGenerator, Iterator
+from functools import cache, partial
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -54,11 +53,54 @@ def killed_once(mark: str, item: int) -> int:
     return item
 
 
-def noted(folder: str, item: int) -> int:
-    """Leaves its process's number behind, and takes a while."""
-    (Path(folder) / str(os.getpid())).touch()
-    time.sleep(0.02)
+@cache
+def announce(fifo: str) -> int:
+    """Tell the test of this process, once; what it is told through stays open until it is gone."""
+    writer = os.open(fifo, os.O_WRONLY)
+    os.write(writer, f"{os.getpid()}\n".encode())
+    return writer
+
+
+def announced(fifo: str, item: int) -> int:
+    announce(fifo)
     return item
+
+
+class Announcements:
+    """The numbers of the worker processes that call `announce`, as they begin to work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fifo = str(folder / "workers")
+        os.mkfifo(self.fifo)
+        self._stream = trio.lowlevel.FdStream(os.open(self.fifo, os.O_RDONLY | os.O_NONBLOCK))
+        self._own: int | None = os.open(self.fifo, os.O_WRONLY)  # so that it doesn't end before all
+        self._rest = b""
+
+    async def next(self) -> int | None:
+        """The next worker's; None when all have gone, after `end_with_them`."""
+        while b"\n" not in self._rest:
+            more = await self._stream.receive_some()
+            if not more:
+                return None
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return int(line)
+
+    def end_with_them(self) -> None:
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+
+    async def aclose(self) -> None:
+        self.end_with_them()
+        await self._stream.aclose()
+
+
+@pytest.fixture
+async def workers(tmp_path: Path) -> AsyncGenerator[Announcements]:
+    announcements = Announcements(tmp_path)
+    yield announcements
+    await announcements.aclose()
 
 
 DEATHS = {killed: "killed by SIGKILL", exiting: "exit code 3", crashing: "killed by SIGSEGV"}
@@ -104,88 +146,111 @@ async def test_its_dead_letter_tells_how_it_died() -> None:
     assert "exit code 3" in str(letters[0].error)
 
 
-async def test_a_worker_killed_from_outside_is_replaced(tmp_path: Path) -> None:
-    f = partial(noted, str(tmp_path))
-    again = ps.retry(5, QUICK)
-    stream = ps.from_iterable(range(300)).map_blocking(f, 2, on="process", errors=again)
+async def test_a_worker_killed_from_outside_is_replaced(workers: Announcements) -> None:
+    replaced = trio.Event()
 
     async def kill_some() -> None:
-        dead: set[str] = set()
-        while len(dead) < 3:
-            alive = [path.name for path in tmp_path.iterdir() if path.name not in dead]
-            if alive:
-                os.kill(int(alive[0]), signal.SIGKILL)
-                dead.add(alive[0])
-            await trio.sleep(0.05)
+        for _ in range(3):
+            worker = await workers.next()
+            assert worker is not None
+            os.kill(worker, signal.SIGKILL)
+        await workers.next()
+        await workers.next()  # two have come in the place of the last
+        replaced.set()
 
+    def numbers() -> Iterator[int]:
+        number = 0
+        while not replaced.is_set():
+            yield number
+            number += 1
+        yield from range(number, number + 100)
+        made.append(number + 100)
+
+    made: list[int] = []
+    f = partial(announced, workers.fifo)
+    again = ps.retry(5, QUICK)
+    stream = ps.from_iterable(numbers()).map_blocking(f, 2, on="process", errors=again)
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kill_some)
             results = await stream.to(ps.collect()).run()
-    assert Counter(results) == Counter(range(300))
-    assert results == sorted(results)
-    assert len(list(tmp_path.iterdir())) >= 4
+    assert results == list(range(made[0]))
     assert active_children() == []
 
 
 SCRIPT = """
-    import os, sys, threading, time
-    from pathlib import Path
+    import itertools, os, sys, threading, time
+    from functools import cache, partial
     import penstock as ps
 
-    def work(folder, item):
-        (Path(folder) / str(os.getpid())).touch()
-        time.sleep(0.05)
+    @cache
+    def announce(fifo):
+        writer = os.open(fifo, os.O_WRONLY)
+        os.write(writer, f"{os.getpid()}\\n".encode())
+        return writer
+
+    def work(fifo, item):
+        announce(fifo)
+        time.sleep(0.01)  # so that it is in the midst of a call when its interpreter ends
         return item
 
     def go():
-        from functools import partial
-        stream = ps.from_iterable(range(10**6)).map_blocking(
-            partial(work, sys.argv[1]), 2, on="process"
-        )
-        ps.run(stream.to(ps.drain()))
+        f = partial(work, sys.argv[1])
+        ps.run(ps.from_iterable(itertools.count()).map_blocking(f, 2, on="process").to(ps.drain()))
 
     if __name__ == "__main__":
         if sys.argv[2] == "thread":
             threading.Thread(target=go, daemon=True).start()
-            while not any(Path(sys.argv[1]).iterdir()):
-                time.sleep(0.02)
+            sys.stdin.read()
         else:
             go()
 """
 
 
-def started(tmp_path: Path, how: str) -> tuple[subprocess.Popen[bytes], Path]:
-    script, notes = tmp_path / "script.py", tmp_path / "notes"
-    script.write_text(textwrap.dedent(SCRIPT))
-    notes.mkdir()
-    arguments = [sys.executable, str(script), str(notes), how]
-    return subprocess.Popen(arguments, stderr=subprocess.DEVNULL), notes
-
-
-def wait_until_gone(notes: Path) -> None:
-    limit = time.monotonic() + 60
-    for path in notes.iterdir():
-        while Path(f"/proc/{path.name}").exists():
-            assert time.monotonic() < limit, "a worker outlives the process that it worked for"
-            time.sleep(0.05)
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("how", ["killed", "interrupted", "thread"])
-def test_no_worker_outlives_its_interpreter(tmp_path: Path, how: str) -> None:
-    process, notes = started(tmp_path, how)
+async def gone(worker: int) -> None:
+    """Wait until a process has ended."""
     try:
-        limit = time.monotonic() + 60
-        while not any(notes.iterdir()):
-            assert time.monotonic() < limit
-            time.sleep(0.02)
-        if how == "killed":
-            process.kill()
-        elif how == "interrupted":
-            process.send_signal(signal.SIGINT)
-        process.wait(60)
+        ending = os.pidfd_open(worker)
+    except ProcessLookupError:
+        return
+    try:
+        await trio.lowlevel.wait_readable(ending)
+    finally:
+        os.close(ending)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes not its own")
+@pytest.mark.parametrize("how", ["killed", "interrupted", "thread"])
+async def test_no_worker_outlives_its_interpreter(
+    tmp_path: Path, workers: Announcements, how: str
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    process = await trio.lowlevel.open_process(
+        [sys.executable, str(script), workers.fifo, how],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    try:
+        with trio.fail_after(60):
+            found = [await workers.next(), await workers.next()]
+            workers.end_with_them()
+            if how == "killed":
+                process.kill()
+            elif how == "interrupted":
+                process.send_signal(signal.SIGINT)
+            else:
+                await process.stdin.aclose()
+            await process.wait()
     finally:
         process.kill()
-        process.wait()
-    wait_until_gone(notes)
+        await process.stdin.aclose()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+    with trio.fail_after(60):  # else a worker outlives the process that it worked for
+        while (worker := await workers.next()) is not None:
+            found.append(worker)
+        for each in found:
+            assert each is not None
+            await gone(each)

@@ -173,5 +173,5 @@ def test_what_has_to_be_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "penstock_server.auth.keys")
-    with pytest.raises(PenstockError, match=f"needs {named}: pip install"):
+    with pytest.raises(PenstockError, match=rf"needs {named}: pip install '\.\[auth\]' in penst"):
         JWT(jwks="https://keys.example/")

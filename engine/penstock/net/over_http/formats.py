@@ -253,7 +253,10 @@ def _decode(decoder: _MessageDecoder, encoded: bytes, signals: list[Signal]) -> 
 def _is_known(decoder: _MessageDecoder, encoded: bytes) -> bool:
     """Whether what isn't a valid message should have been one."""
     decode = msgspec.json.decode if decoder is _FROM_JSON else msgspec.msgpack.decode
-    value: object = decode(encoded)
+    try:
+        value: object = decode(encoded)
+    except (ValueError, RecursionError):  # valid up to where it is of no type: 0\x00
+        return True
     kind = cast("dict[str, object]", value).get("type") if isinstance(value, dict) else None
     return not isinstance(kind, str) or kind in _KNOWN
 

@@ -27,7 +27,7 @@ import msgspec
 from penstock._backoff import Backoff
 from penstock.wire import MSGPACK
 
-from ..failures import detail_of, may_pass, problem_in, status_line
+from ..failures import detail_of, may_pass, problem_in, status_line, with_detail
 from ..losses import Loss, Refused
 from ..waiting import wait_for
 from .encoding import Encoded
@@ -227,7 +227,7 @@ class Deliveries:
     def _halve(self, answer: Answer) -> None:
         publications = self._take_back()
         if len(publications) == 1:
-            self._refuse(publications[0], "$", answer)
+            self._refuse(publications[0], _NOWHERE, answer)
             return
         self._most = self._ceiling = len(publications) // 2
         self.queue.put_back(publications)
@@ -235,15 +235,16 @@ class Deliveries:
     def _leave_out(self, answer: Answer) -> None:
         """The batch has an item that the topic doesn't take; the answer says which, if it can."""
         publications = self._take_back()
-        index, path = _place(answer)
+        place = _place(answer)
+        index = place.index
         if len(publications) == 1:
-            self._refuse(publications[0], path, answer)
+            self._refuse(publications[0], place, answer)
         elif index is None or index >= len(publications):
             self._most = len(publications) // 2
             self.queue.put_back(publications)
         elif index == 0:
             self.queue.put_back(publications[1:])
-            self._refuse(publications[0], path, answer)
+            self._refuse(publications[0], place, answer)
             self._most = max(1, self._most // 2)
         else:
             self._most = index  # those before it, which are sound
@@ -254,12 +255,14 @@ class Deliveries:
         publications, self._batch = self._batch.publications, None
         return publications
 
-    def _refuse(self, publication: Publication, path: str, answer: Answer) -> None:
+    def _refuse(self, publication: Publication, place: _Place, answer: Answer) -> None:
         if self._errors == "skip":
             self._counts["skipped"] += 1
             return
         item = MSGPACK.decode_value(publication.body)
-        raise ItemRefused(publication.index, item, path, answer.said, answer.status)
+        # The answer as a whole names the place, too.
+        said = with_detail(answer.status, place.detail) if place.detail else answer.said
+        raise ItemRefused(publication.index, item, place.path[:200], said, answer.status)
 
 
 class _Stored(msgspec.Struct):
@@ -271,8 +274,9 @@ class _Stored(msgspec.Struct):
 
 
 class _Place(msgspec.Struct):
-    index: Annotated[int, msgspec.Meta(ge=0)]
+    index: Annotated[int, msgspec.Meta(ge=0)] | None
     path: str = "$"
+    detail: str = ""
 
 
 class _Problem(msgspec.Struct):
@@ -281,13 +285,15 @@ class _Problem(msgspec.Struct):
     errors: list[_Place]
 
 
-def _place(answer: Answer) -> tuple[int | None, str]:
+_NOWHERE = _Place(None)
+
+
+def _place(answer: Answer) -> _Place:
     """Which item of the batch is refused, and where in it the fault is, as far as it is said."""
     try:
-        place = msgspec.convert(problem_in(answer.body), _Problem).errors[0]
+        return msgspec.convert(problem_in(answer.body), _Problem).errors[0]
     except (msgspec.ValidationError, IndexError):
-        return None, "$"
-    return place.index, place.path[:200]
+        return _NOWHERE
 
 
 def _refused(answer: Answer) -> Refused:

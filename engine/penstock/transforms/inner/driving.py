@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 import trio
 
-from ..._errors import ItemFailed, StageError, flatten
+from ..._errors import SEVERAL, ItemFailed, StageError, ungroup
 from ..._failing import Errors, Retry, settle
 from ..._forwarding import forward_async_iterable
 from ..._spec import Chunk, Receiver, Sender, Tally
@@ -81,7 +81,7 @@ class InnerStreams:
 
 def _as_it_is(failed: ItemFailed) -> BaseException:
     cause = failed.__cause__
-    if cause is not None and all(isinstance(each, StageError) for each in flatten(cause)):
+    if cause is not None and all(isinstance(each, StageError) for each in ungroup(cause)):
         return cause
     return failed
 
@@ -137,7 +137,7 @@ class Outward:
         except (Exception, BaseExceptionGroup) as error:
             if self._failure is None:
                 raise
-            failures = [self._failure, *flatten(error)]
-            raise BaseExceptionGroup("several stages failed", failures) from None
+            failures = [self._failure, *ungroup(error)]
+            raise BaseExceptionGroup(SEVERAL, failures) from None
         if self._failure is not None:
             raise self._failure from self._failure.__cause__

@@ -14,6 +14,10 @@ class WatermarkClock(Protocol):
         """All items that came are dealt with; the watermark is where they took it."""
         ...
 
+    def paused(self, seconds: float) -> None:
+        """For so long nobody waited for items, though none came."""
+        ...
+
     def watermark(self, now: float) -> float:
         """Where the watermark is by this clock."""
         ...
@@ -29,6 +33,9 @@ class ArrivalClock:
     def heard(self, now: float, watermark: float) -> None:
         """See `WatermarkClock.heard`."""
 
+    def paused(self, seconds: float) -> None:
+        """See `WatermarkClock.paused`."""
+
     def watermark(self, now: float) -> float:
         """See `WatermarkClock.watermark`."""
         return now
@@ -42,7 +49,8 @@ class ArrivalClock:
 class SilenceClock:
     """Time is that of the items; after ``silence`` seconds without any it goes on by itself.
 
-    From then on the watermark moves a second a second, from where it stood.
+    From then on the watermark moves a second a second, from where it stood. Only the seconds count
+    in which items were waited for.
     """
 
     silence: float | None
@@ -54,6 +62,10 @@ class SilenceClock:
         if self.silence is not None:
             self.since = now + self.silence
         self.stood = watermark
+
+    def paused(self, seconds: float) -> None:
+        """See `WatermarkClock.paused`: an item may have come meanwhile, so it was no silence."""
+        self.since += seconds
 
     def watermark(self, now: float) -> float:
         """See `WatermarkClock.watermark`."""

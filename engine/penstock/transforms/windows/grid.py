@@ -14,7 +14,11 @@ from math import gcd, lcm
 
 MOST_PANES = 10_000
 
-_DYADIC = float(1 << 20)
+FINEST = 2.0**51
+"""The most panes between time 0 and any other: floats can number them, and tell their ends from
+their starts. From 2**52 on ``time // width`` may be off by more than one, from 2**53 on a number
+and the next are the same.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +31,23 @@ class Grid:
     width: float
     span: int
     stride: int
-    _is_exact: bool = field(init=False)
+    _exact_until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        # The multiples of such a width are floats themselves, for all times of interest.
-        object.__setattr__(self, "_is_exact", (self.width * _DYADIC).is_integer())
+        # The multiples of the width are floats themselves as long as its last bit has a place.
+        numerator, denominator = self.width.as_integer_ratio()
+        last_bit = (numerator & -numerator) / denominator
+        object.__setattr__(self, "_exact_until", FINEST * last_bit)
 
     def pane(self, time: float) -> float:
         """The number of the pane that ``time`` lies in."""
         number = time // self.width
         # The end, being rounded, may lie on ``time``.
-        return number if self._is_exact or (number + 1) * self.width > time else number + 1
+        return number if (number + 1) * self.width > time else number + 1
 
     def panes(self, times: list[float]) -> list[float]:
-        """`pane` of each time."""
-        if self._is_exact:
+        """`pane` of each time, of which there is at least one."""
+        if max(times) <= self._exact_until and min(times) >= -self._exact_until:
             width = self.width
             return [time // width for time in times]
         return [self.pane(time) for time in times]

@@ -60,7 +60,7 @@ class OpenWindows(Protocol):
 
     @property
     def next_idle(self) -> float:
-        """When, by Trio's clock, the first key is to be let go of."""
+        """When, by the clock of `admit` and `let_go`, the first key is to be let go of."""
         ...
 
     @property
@@ -69,7 +69,7 @@ class OpenWindows(Protocol):
         ...
 
     def admit(self, keys: list[Any], times: list[float], items: list[Any], now: float) -> Events:
-        """Take items, their keys and their times; it is ``now`` by Trio's clock."""
+        """Take items, their keys and their times; it is ``now`` by the clock of the task."""
         ...
 
     def advance(self, time: float) -> Events:

@@ -10,9 +10,10 @@ from typing import Any
 
 import trio
 
-from ..._failing import Errors, settle
+from ..._failing import LEFT_OUT, Errors, settle
 from ..._pace import BUDGET, MOST, Pace
 from ..._spec import Chunk, CountingSender, Receiver, Sink
+from ..._waiting_clock import WaitingClock
 from ..calling import KEY, Calls, without
 from ..key_bounds import KeyBounds
 from ..timing.waiting import take_until
@@ -22,7 +23,7 @@ from .counts import CountWindows
 from .open_windows import Closed, Event, Events, Failed, Late, OpenWindows
 from .panes import PaneWindows
 from .sessions import SessionWindows
-from .times import TIME
+from .times import seconds_for
 from .window import ByCount, Panes, Window, WindowKind
 
 
@@ -66,8 +67,8 @@ async def window(
 class _WindowTask:
     """One run of the stage.
 
-    ``_open`` holds items, ``_ended`` windows that are to be sent, made of ``_in_ended`` items;
-    ``_waiting`` items of the last chunk have not been looked at.
+    ``_held`` are all items that it took and that have not gone: those not looked at, those in
+    ``_open``, and the ``_in_ended`` items of the windows in ``_ended``, which are to be sent.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class _WindowTask:
         self._calls = Calls(windowing.errors, send)
         self._open = windowing.open(aggregate, send.evicted)
         self._clock = windowing.clock()
+        self._seconds = seconds_for(windowing.kind)
+        self._waiting = WaitingClock()
         self._ended: list[Window[Any, Any]] = []
         self._in_ended = 0
-        self._waiting = 0
+        self._held = 0
         self._pace = Pace()
         self._finishing = Pace()
         self._yielded = perf_counter()
@@ -88,25 +91,37 @@ class _WindowTask:
 
     async def run(self, receive: Receiver[Any]) -> None:
         """Until the stream ends; then all windows do."""
-        self._send.holds(lambda: self._open.held + self._in_ended + self._waiting)
+        self._send.holds(lambda: self._held)
+        if self._windowing.time is None:
+            self._seconds.check(trio.current_time())
         items: Chunk | None = []
         while items is not None:
             items = await take_until(self._wake(), receive)
             now = trio.current_time()
-            self._waiting = len(items or ())
-            await self._do(self._open.let_go(now))
+            self._waiting.stop()
+            self._held += len(items or ())
+            await self._do(self._open.let_go(self._idle_until(now)))
             await self._do(self._open.advance(self._watermark(now)))
             if items:
                 await self._take(items, now)
                 self._clock.heard(trio.current_time(), self._open.watermark)
-            await self._send_ended()
+            else:
+                await self._send_ended()
+                self._clock.paused(trio.current_time() - now)
+            self._waiting.go_on()
         await self._do(self._open.end())
         await self._send_ended()
 
     def _wake(self) -> float:
         """When there is something to do even if nothing comes."""
         end = self._open.next_end
-        return min(inf if end is None else self._clock.due(end), self._open.next_idle)
+        idle = self._waiting.due(self._open.next_idle)
+        return min(inf if end is None else self._clock.due(end), idle)
+
+    def _idle_until(self, now: float) -> float:
+        """The time by which keys are idle, however that is rounded."""
+        waited, idle = self._waiting.now, self._open.next_idle
+        return max(waited, idle) if self._waiting.due(idle) <= now else waited
 
     def _watermark(self, now: float) -> float:
         """Where the clock has moved it by now, however that is rounded."""
@@ -122,8 +137,7 @@ class _WindowTask:
             start += len(piece)
             began, waited = perf_counter(), self._waited
             keys, times, read = await self._read(piece, now)
-            self._waiting = len(items) - start
-            await self._do(self._open.admit(keys, times, read, now))
+            await self._do(self._open.admit(keys, times, read, self._waiting.now))
             await self._send_ended()
             self._pace.record(len(piece), perf_counter() - began - (self._waited - waited))
             await self._give_turn()
@@ -131,11 +145,11 @@ class _WindowTask:
     async def _read(self, items: Chunk, now: float) -> tuple[Chunk, list[float], Chunk]:
         """Keys, times, and the items that have both."""
         windowing = self._windowing
-        keys, failed = await self._calls.each(windowing.key, items, KEY)
+        keys, failed = await self._calls.each(windowing.key, items, KEY, self._one_less)
         items = without(failed, items)
         if windowing.time is None:
             return keys, [now] * len(items), items
-        times, failed = await self._calls.each(windowing.time, items, TIME)
+        times, failed = await self._calls.each(windowing.time, items, self._seconds, self._one_less)
         return without(failed, keys), times, without(failed, items)
 
     async def _do(self, events: Events) -> None:
@@ -150,6 +164,7 @@ class _WindowTask:
             if len(self._ended) >= MOST:
                 await self._send_ended()
         elif isinstance(event, Late):
+            self._held -= len(event.items)
             if self._windowing.late is None:
                 self._send.dropped(len(event.items))
             else:
@@ -180,13 +195,20 @@ class _WindowTask:
         async def again(_: Any) -> None:
             failed.again()
 
-        await settle(self._windowing.errors, failed.item, failed.error, again, self._send)
+        errors = self._windowing.errors
+        given = await settle(errors, failed.item, failed.error, again, self._send)
+        if given is LEFT_OUT:
+            self._one_less()
+
+    def _one_less(self) -> None:
+        self._held -= 1
 
     async def _send_ended(self) -> None:
+        self._held -= self._in_ended
+        self._in_ended = 0
         if self._ended:
             ended, self._ended = self._ended, []
             await self._away(self._send.chunk(ended))
-        self._in_ended = 0
 
     async def _give_turn(self) -> None:
         began = perf_counter()

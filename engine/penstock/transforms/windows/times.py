@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from typing import Any
 
 from ..calling import Answer
+from .grid import FINEST
+from .window import ByCount, Panes, Session, WindowKind
 
 
 def _seconds(value: Any) -> float:
@@ -21,9 +23,33 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
-def _are_seconds(values: list[Any]) -> bool:
-    return set(map(type, values)) == {float} and isfinite(sum(values))
+def seconds_for(kind: WindowKind) -> Answer:
+    """Checks for an answer in seconds that windows of this kind can hold, and gives it as a float.
+
+    It is refused where floats are too coarse to tell ``kind``'s windows apart.
+    """
+    limit = _limit(kind)
+
+    def check(value: Any) -> float:
+        seconds = _seconds(value)
+        if abs(seconds) >= limit:
+            raise ValueError(
+                f"time {seconds!r} is too large for {kind}: are these seconds, or nanoseconds?"
+            )
+        return seconds
+
+    def are_fine(values: list[Any]) -> bool:
+        return set(map(type, values)) == {float} and sum(map(abs, values)) < limit
+
+    return Answer(check, are_fine)
 
 
-TIME = Answer(_seconds, _are_seconds)
-"""Checks for an answer in seconds, and gives it as a float."""
+def _limit(kind: WindowKind) -> float:
+    """Of the times that windows can hold; ``time + gap`` is more than ``time`` up to there, too."""
+    match kind:
+        case Panes(grid):
+            return grid.width * FINEST
+        case Session(gap):
+            return gap * FINEST
+        case ByCount():
+            return inf

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.net.losses import ConnectionLost, Refused
@@ -96,6 +96,7 @@ def test_an_unfinished_message_is_none_yet(format_: Format) -> None:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @given(data=st.binary(max_size=300), size=st.integers(1, 300))
+@example(data=b"0\x00\n", size=1)
 def test_any_bytes_are_signals(format_: Format, data: bytes, size: int) -> None:
     """Or an error among them, but never an exception."""
     start = encoded(format_, SUBSCRIBED)

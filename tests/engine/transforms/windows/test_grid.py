@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+from math import nextafter
 
-from penstock.transforms.windows.grid import Grid, common_grid
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from penstock.transforms.windows.grid import FINEST, Grid, common_grid
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,20 @@ def test_the_windows_of_a_pane(span: int, stride: int) -> None:
 
 def test_times_are_never_minus_zero() -> None:
     assert [str(at) for at in Grid(10.0, 1, 1).times(-0.0)] == ["0.0", "10.0"]
+
+
+@settings(max_examples=300)
+@given(
+    st.floats(1e-9, 1e9) | st.integers(1, 10**6).map(lambda n: n / 1000),
+    st.floats(-1, 1, exclude_min=True, exclude_max=True),
+)
+@example(9.0, 0.9056004442516262)
+def test_a_pane_holds_its_times_as_far_out_as_they_are_taken(width: float, share: float) -> None:
+    grid = Grid(width, 1, 1)
+    limit = width * FINEST
+    for time in (share * limit, nextafter(limit, 0), -nextafter(limit, 0)):
+        number = grid.pane(time)
+        start, end = grid.times(number)
+        assert start <= time < end
+        assert number - 1 < number < number + 1
+        assert grid.panes([time]) == [number]

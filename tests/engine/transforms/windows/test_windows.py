@@ -178,6 +178,48 @@ def test_what_is_no_time_is_an_error_on_its_item(given: Any, kind: Any) -> None:
     assert [window.value for window in items_of(counted)] == [2]
 
 
+TOO_LARGE = [
+    (ps.tumbling(5), 1.7e18),
+    (ps.tumbling(0.1), 1.7e15),
+    (ps.tumbling(0.1), -1.7e15),
+    (ps.sliding(1, 0.1), 1.7e15 + 0.5),
+    (ps.sliding(10, 5), 1.7e18),
+    (ps.session(5), 1.7e18),
+    (ps.session(0.1), -1.7e15),
+    (ps.tumbling(1e-300), 1.0),
+]
+
+
+@pytest.mark.parametrize(("kind", "at"), TOO_LARGE, ids=str)
+def test_a_time_too_large_for_the_windows_is_an_error_on_its_item(kind: Any, at: float) -> None:
+    """There the next window's number, or its end, is the same float."""
+    stream = ps.from_iterable([("a", 0.0), ("b", at)]).key_by(key).window(kind, time=time)
+    with pytest.raises(ps.StageError) as caught:
+        items_of(stream.count())
+    assert caught.value.item_repr == repr(("b", at))
+    assert str(caught.value.cause) == (
+        f"time {at!r} is too large for {kind}: are these seconds, or nanoseconds?"
+    )
+    assert isinstance(caught.value.cause, ValueError)
+    skipping = ps.from_iterable([("a", 0.0), ("b", at)]).key_by(key)
+    counted = skipping.window(kind, time=time, errors="skip").count()
+    assert {window.key for window in items_of(counted)} == {"a"}
+
+
+@pytest.mark.parametrize("kind", [ps.tumbling(1e-12), ps.session(1e-12)], ids=str)
+def test_nor_can_windows_by_the_clock_be_so_small(kind: Any) -> None:
+    stream = ps.from_iterable(["a"]).key_by(lambda item: item).window(kind).count()
+    with pytest.raises(ps.StageError, match="is too large for "):
+        items_of(stream)
+
+
+def test_large_times_that_windows_can_tell_apart_are_fine() -> None:
+    items = [("a", 1.7e15), ("a", 1.7e15 + 10), ("a", 1.7e15 + 2e9)]
+    for kind in (ps.tumbling(5), ps.sliding(5, 2.5), ps.session(5), ps.by_count(2)):
+        windows = items_of(ps.from_iterable(items).key_by(key).window(kind, time=time).count())
+        assert sum(window.value for window in windows) == (6 if "slid" in str(kind) else 3)
+
+
 # Silence
 
 
@@ -261,6 +303,47 @@ async def test_a_slow_stage_behind_is_no_silence(autojump_clock: MockClock) -> N
     stream = ps.from_iterable(items).key_by(key).window(ps.tumbling(1000), time=time, silence=1)
     late = stream.count().map_async(slowly, 1)
     assert await late.to(ps.collect()).run() == [500] * 5
+
+
+@pytest.mark.parametrize("kind", [ps.tumbling(1), ps.sliding(1, 0.5), ps.session(1)], ids=str)
+async def test_nor_is_one_that_is_slow_with_windows_that_a_silence_ended(
+    autojump_clock: MockClock, kind: Any
+) -> None:
+    """Each item's time is that at which it comes."""
+    start = trio.current_time()
+
+    async def slowly(window: ps.Window[str, int]) -> ps.Window[str, int]:
+        await trio.sleep(30 if window.end <= 2 else 0)
+        return window
+
+    first = [(0.5, (each, 0.5)) for each in "abcdef"]
+    items = [*first, *((float(n), ("a", float(n))) for n in range(3, 60))]
+    stream = at_times(items).key_by(key).window(kind, time=time, silence=1)
+    windows = stream.count().buffer(1).map_async(slowly, 1)
+    async with windows.to(ps.collect()).open() as run:
+        await run.result()
+    assert run.report().stages[1].dropped == 0
+    assert trio.current_time() - start >= 180
+
+
+async def test_the_time_in_which_finish_is_retried_is_no_silence(
+    autojump_clock: MockClock,
+) -> None:
+    failures = iter([OSError()])
+
+    def finish(count: int) -> int:
+        for failure in failures:
+            raise failure
+        return count
+
+    items = [(0, ("a", 0.0)), *((float(n), ("a", float(n))) for n in range(4, 9))]
+    keyed = at_times(items).key_by(key, errors=ps.retry(2, ps.Backoff(20, jitter=False)))
+    windows = keyed.window(ps.tumbling(1), time=time).aggregate(
+        int, lambda count, _: count + 1, lambda a, b: a + b, finish
+    )
+    async with windows.to(ps.collect()).open() as run:
+        assert [window.start for window in await run.result()] == [0, 4, 5, 6, 7, 8]
+    assert run.report().stages[1].dropped == 0
 
 
 async def test_windows_of_odd_widths_end_in_a_silence(autojump_clock: MockClock) -> None:
@@ -348,11 +431,31 @@ async def test_keys_whose_windows_have_ended_take_no_room() -> None:
     assert run.report().stages[1].evicted == 0
 
 
-async def test_keys_are_let_go_of_by_their_last_item_once_half_the_room_is_taken() -> None:
-    order = ["a", "b", "c", "a", "d", "a", "b", "e", "f"]
+@pytest.mark.parametrize(
+    "kind", [ps.tumbling(1), ps.sliding(1, 1), ps.session(1), ps.by_count(9)], ids=str
+)
+async def test_keys_are_let_go_of_by_their_last_item(kind: Any) -> None:
+    order = ["a", "b", "a", "c", "d", "e", "f", "a"]
     stream = ps.from_iterable([(each, 0.0) for each in order]).key_by(key, max_keys=4)
-    windows = await stream.window(ps.tumbling(1), time=time).count().to(ps.collect()).run()
-    assert [(each.key, each.value) for each in windows[:2]] == [("c", 1), ("d", 1)]
+    windows = await stream.window(kind, time=time).count().to(ps.collect()).run()
+    assert [(each.key, each.value) for each in windows[:3]] == [("b", 1), ("a", 2), ("c", 1)]
+
+
+@pytest.mark.parametrize("kind", [ps.tumbling(60), ps.session(60), ps.by_count(99)], ids=str)
+async def test_no_key_is_idle_while_windows_wait_to_be_taken(
+    autojump_clock: MockClock, kind: Any
+) -> None:
+    async def busy(window: ps.Window[str, int]) -> ps.Window[str, int]:
+        await trio.sleep(10 if window.key != "a" else 0)
+        return window
+
+    others = [(1, (each, 0.0)) for each in "bcdefg"]
+    source = at_times([*others, *((float(n), ("a", 0.0)) for n in range(1, 50, 2))])
+    windows = source.key_by(key, idle=3).window(kind, time=time, silence=None).count()
+    async with windows.buffer(1).map_async(busy, 1).to(ps.collect()).open() as run:
+        counts = {window.key: window.value for window in await run.result()}
+    assert counts == {"a": 25} | dict.fromkeys("bcdefg", 1)
+    assert run.report().stages[1].evicted == 6
 
 
 # Aggregates
