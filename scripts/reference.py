@@ -112,8 +112,8 @@ family(
     "errors",
     "Errors",
     "What can go wrong, and what becomes of an item that a function failed on.",
-    """StageError PipelineError PenstockError Location BufferOverflow EmptyStream TooManyRestarts
-    retry dead_letter DeadLetter Backoff""",
+    """StageError PipelineError PenstockError Location AsyncMismatch BufferOverflow EmptyStream
+    TooManyRestarts retry dead_letter DeadLetter Backoff""",
 )
 family(
     "sinks",

@@ -18,7 +18,14 @@ The layers, low to high; a module knows only those above it in this list::
 """
 
 from ._backoff import Backoff
-from ._errors import BufferOverflow, Location, PenstockError, PipelineError, StageError
+from ._errors import (
+    AsyncMismatch,
+    BufferOverflow,
+    Location,
+    PenstockError,
+    PipelineError,
+    StageError,
+)
 from ._failing import DeadLetter, dead_letter, retry
 from ._findings import Finding
 from ._graph import Graph
@@ -54,6 +61,7 @@ from .transforms.windows.window import Window, by_count, session, sliding, tumbl
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncMismatch",
     "Backoff",
     "BufferOverflow",
     "BufferStats",

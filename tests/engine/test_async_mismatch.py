@@ -26,6 +26,14 @@ def plain(n: int) -> int:
     return n
 
 
+def call_look(n: int) -> Any:
+    return look(n)
+
+
+def keyed(key: Callable[[int], Any] = lambda _: "all") -> ps.KeyedStream[Any, int]:
+    return numbers.key_by(key, max_keys=9)
+
+
 PIPELINES: dict[str, tuple[Callable[[], ps.Stream[Any]], str]] = {
     "map": (lambda: numbers.map(lambda n: look(n)), "use map_async"),
     "map, skipping": (lambda: numbers.map(lambda n: look(n), errors="skip"), "use map_async"),
@@ -69,6 +77,22 @@ PIPELINES: dict[str, tuple[Callable[[], ps.Stream[Any]], str]] = {
         ),
         "map_async before it",
     ),
+    "key of a keyed scan": (
+        lambda: keyed(lambda n: look(n)).scan(0, lambda a, n: a + n),
+        "map_async before it",
+    ),
+    "keyed scan": (lambda: keyed().scan(0, lambda a, n: cast("Any", look(a, n))), "@transform"),
+    "keyed dedupe": (lambda: keyed().dedupe(lambda n: look(n)), "map_async before it"),
+    "key of a keyed dedupe": (lambda: keyed(lambda n: look(n)).dedupe(), "map_async before it"),
+    "map_blocking": (lambda: numbers.map_blocking(lambda n: look(n), 1), "use map_async"),
+    "map_blocking, skipping": (
+        lambda: numbers.map_blocking(lambda n: look(n), 1, errors="skip"),
+        "use map_async",
+    ),
+    "map_blocking on processes": (
+        lambda: numbers.map_blocking(call_look, 1, on="process"),
+        "use map_async",
+    ),
 }
 
 
@@ -85,6 +109,18 @@ async def test_a_lambda_that_gives_a_coroutine_is_told_what_to_use(
         assert instead in str(caught.value)
     del caught
     gc.collect()  # a coroutine that nobody closed would warn now
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip", ps.retry(3)])
+async def test_a_fold_that_gives_coroutines_is_told_what_to_use(errors: Any) -> None:
+    with pytest.raises(ps.StageError, match="the function gave a coroutine; use for_each"):
+        await numbers.to(ps.fold(0, lambda a, n: cast("Any", look(a, n)), errors=errors)).run()
+
+
+async def test_a_keyed_reduce_that_gives_coroutines_is_told_so_at_its_first_call() -> None:
+    pairs = keyed().reduce(lambda a, n: cast("Any", look(a, n)))
+    with pytest.raises(ps.StageError, match=r"on item 2: .*gave a coroutine; use an async @trans"):
+        await pairs.to(ps.collect()).run()
 
 
 async def test_items_that_are_coroutines_are_nobodys_mistake() -> None:

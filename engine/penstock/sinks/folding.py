@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import trio
 
 from .. import _options as options
-from .._errors import ItemFailed
+from .._errors import AsyncMismatch, ItemFailed
 from .._failing import (
     LEFT_OUT,
     DeadLetters,
@@ -19,6 +19,7 @@ from .._failing import (
     Retry,
     can_fail,
     check_errors,
+    first_checked,
     settle,
     sides_of,
 )
@@ -39,6 +40,8 @@ from .._spec import (
 T = TypeVar("T")
 R = TypeVar("R")
 
+_INSTEAD = "for_each or a @sink of your own"
+
 
 def fold(initial: R, f: Callable[[R, T], R], *, errors: Errors = "raise") -> Sink[T, R]:
     """``f(f(f(initial, a), b), c)``: the result of the whole stream, in constant memory.
@@ -47,7 +50,7 @@ def fold(initial: R, f: Callable[[R, T], R], *, errors: Errors = "raise") -> Sin
     place (a tuple or a number rather than a list). An item that ``f`` fails on and that ``errors``
     lets pass leaves the result as it was.
     """
-    options.function("fold", "f", f, instead="for_each or a @sink of your own")
+    options.function("fold", "f", f, instead=_INSTEAD)
     check_errors("fold", errors)
     op: SinkOp
     if isinstance(errors, Retry):
@@ -62,6 +65,12 @@ def _start_fold(
     initial: Any, f: Callable[[Any, Any], Any], errors: Errors, control: StepControl
 ) -> tuple[Callable[[Chunk], None], Callable[[], Any]]:
     state = initial
+
+    def use(checked: Callable[[Any, Any], Any]) -> None:
+        nonlocal f
+        f = checked
+
+    f = first_checked(f, use, _INSTEAD)
 
     def advance(waiting: Iterator[Any]) -> None:
         nonlocal state
@@ -79,6 +88,8 @@ def _start_fold(
                 advance(waiting)
             except Exception as error:
                 failed = items[len(items) - length_hint(waiting) - 1]
+                if isinstance(error, AsyncMismatch):
+                    raise ItemFailed(failed) from error
                 if errors == "skip":
                     control.skipped(1)
                 elif isinstance(errors, DeadLetters):
@@ -96,6 +107,12 @@ async def _fold_with_retries(
 ) -> Any:
     state = initial
     yielded = perf_counter()
+
+    def use(checked: Callable[[Any, Any], Any]) -> None:
+        nonlocal f
+        f = checked
+
+    f = first_checked(f, use, _INSTEAD)
 
     async def again(item: Any) -> Any:
         return f(state, item)

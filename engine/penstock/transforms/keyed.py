@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from .._failing import Errors
+from .._failing import Errors, first_checked
 from .._spec import Chunk, CountingSender, Receiver, Step, StepControl
 from .calling import KEY, Calls, without
 from .element import AtOnce, start_filter, start_map
@@ -18,6 +18,8 @@ from .key_bounds import BoundedStates, KeyBounds
 from .timing.waiting import take_until
 
 _NOTHING: Any = object()
+_INSTEAD = "an async @transform of your own"
+_INSTEAD_FOR_KEY = "map_async before it, and a key of its answers"
 
 
 def start_scan(
@@ -30,6 +32,17 @@ def start_scan(
 ) -> Step:
     """``(key, state)`` after each item, where ``state = f(state, item)`` is that of the key."""
     states = BoundedStates(bounds, control)
+
+    def use_key(checked: Callable[[Any], Any]) -> None:
+        nonlocal key
+        key = checked
+
+    def use(checked: Callable[[Any, Any], Any]) -> None:
+        nonlocal f
+        f = checked
+
+    key = first_checked(key, use_key, _INSTEAD_FOR_KEY)
+    f = first_checked(f, use, _INSTEAD)
 
     def advance(item: Any) -> tuple[Any, Any]:
         of = key(item)
@@ -49,6 +62,12 @@ def start_reduce(
 ) -> Step:
     """As `start_scan`; the first item of a key is its first state."""
 
+    def use(checked: Callable[[Any, Any], Any]) -> None:
+        nonlocal f
+        f = checked
+
+    f = first_checked(f, use, _INSTEAD)
+
     def advance(state: Any, item: Any) -> Any:
         return item if state is _NOTHING else f(state, item)
 
@@ -64,6 +83,18 @@ def start_dedupe(
 ) -> Step:
     """The items that aren't what the item before of the same key was."""
     states = BoundedStates(bounds, control)
+
+    def use_key(checked: Callable[[Any], Any]) -> None:
+        nonlocal key
+        key = checked
+
+    def use_value(checked: Callable[[Any], object]) -> None:
+        nonlocal value
+        value = checked
+
+    key = first_checked(key, use_key, _INSTEAD_FOR_KEY)
+    if value is not None:
+        value = first_checked(value, use_value, _INSTEAD_FOR_KEY)
 
     def is_new(item: Any) -> bool:
         of = key(item)

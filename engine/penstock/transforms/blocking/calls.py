@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from ..._errors import PenstockError, describe
+from ..._errors import AsyncMismatch, PenstockError, describe
+from ..._failing import plain_answer
 from ..._spec import Chunk
 
 
@@ -41,14 +42,19 @@ def call_each(
     *,
     stop_at_failure: bool,
 ) -> Outcome:
-    """Call ``f`` for each item; ``before_each(position)`` raises to stop between two."""
+    """Call ``f`` for each item; ``before_each(position)`` raises to stop between two.
+
+    If it turns out to be async, that is the only failure, and the last call.
+    """
     results: Chunk = []
     failures: list[tuple[int, Exception]] = []
     started = perf_counter()
     for position, item in enumerate(items):
         before_each(position)
         try:
-            results.append(f(item))
+            results.append(plain_answer(f(item), "map_async"))
+        except AsyncMismatch as error:
+            return Outcome([None], [(position, error)], perf_counter() - started)
         except Exception as error:  # noqa: BLE001 - carried back to the run, whatever it is
             results.append(None)
             failures.append((position, error))

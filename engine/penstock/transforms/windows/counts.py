@@ -44,7 +44,6 @@ class CountWindows:
         self._open: dict[Any, _Open] = {}
         self._full: list[_Open] = []
         self.watermark = -inf
-        self.held = 0
         self.complete = aggregate.finish
 
     @property
@@ -94,7 +93,6 @@ class CountWindows:
                 window.start = time
             elif time > window.end:
                 window.end = time
-        self.held += 1
         if window.items == self._n:
             self._full.append(self._open.pop(key))
             if self._recency is not None:
@@ -128,7 +126,6 @@ class CountWindows:
 
     def _closed(self, windows: list[_Open]) -> Closed:
         items = sum(window.items for window in windows)
-        self.held -= items
         return Closed(
             [Window(each.key, each.start, each.end, each.accumulator) for each in windows], items
         )

@@ -44,11 +44,6 @@ class OpenWindows(Protocol):
     """The windows of one run that are open."""
 
     @property
-    def held(self) -> int:
-        """How many items are in them."""
-        ...
-
-    @property
     def watermark(self) -> float:
         """The time until which windows have ended."""
         ...

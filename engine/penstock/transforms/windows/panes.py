@@ -46,7 +46,6 @@ class PaneWindows:
         self._order: list[float] = []
         self._reached = -inf
         self.watermark = -inf
-        self.held = 0
         self.complete = aggregate.finish if grid.span == 1 else aggregate.of_panes
 
     @property
@@ -159,7 +158,6 @@ class PaneWindows:
             bucket = self._buckets[pane] = self._aggregate.new_bucket()
             insort(self._order, pane)
         before = len(bucket)
-        self.held += len(items)
         failed: list[Any] = []
         waiting_keys, waiting = iter(keys), iter(items)
         while True:
@@ -169,7 +167,6 @@ class PaneWindows:
             except Exception as error:  # noqa: BLE001 - what becomes of it is not decided here
                 at = len(items) - length_hint(waiting) - 1
                 failed.append(keys[at])
-                self.held -= 1
                 again = partial(self._add_again, bucket, keys[at], items[at])
                 yield Failed(items[at], error, again)
         if self._keys is not None:
@@ -179,7 +176,6 @@ class PaneWindows:
 
     def _add_again(self, bucket: Bucket, key: Any, item: Any) -> None:
         self._aggregate.add_all(bucket, iter((key,)), iter((item,)))
-        self.held += 1
 
     def _drop(self, pane: float) -> Bucket:
         del self._order[bisect_left(self._order, pane)]
@@ -237,7 +233,6 @@ class PaneWindows:
         entries = iter(self._drop(pane).items())
         while part := list(islice(entries, _AT_ONCE)):
             count = self._aggregate.size(entry for _, entry in part)
-            self.held -= count
             if self._keys is not None:
                 self._keys.closed(part)
             yield part, count
@@ -272,7 +267,6 @@ class PaneWindows:
             if not self._buckets[pane]:
                 self._drop(pane)
         count = self._aggregate.size(entries.values())
-        self.held -= count
         self._evicted(1)
         return Closed(list(self._windows_of(key, entries)), count)
 

@@ -62,7 +62,6 @@ class SessionWindows:
         self._ends = _Ends()
         self._numbers = count()
         self.watermark = -inf
-        self.held = 0
         self.complete = aggregate.finish
 
     @property
@@ -144,7 +143,6 @@ class SessionWindows:
             session.items += 1
             if end > session.end:
                 session.end = end
-        self.held += 1
 
     def _open_one(
         self, key: Any, time: float, item: Any, sessions: list[_Session], place: int
@@ -165,7 +163,6 @@ class SessionWindows:
             sessions.insert(place, session)
             self._open[key] = sessions
             self._ends.open(session)
-        self.held += 1
         return True
 
     # Ends
@@ -194,7 +191,6 @@ class SessionWindows:
 
     def _closed(self, sessions: list[_Session]) -> Closed:
         count = sum(session.items for session in sessions)
-        self.held -= count
         return Closed(
             [Window(each.key, each.start, each.end, each.accumulator) for each in sessions], count
         )
