@@ -75,6 +75,7 @@ class Outlet:
         "_turn",
         "_unyielded",
         "_wakes_collector",
+        "head_ended",
         "head_scope",
         "result",
         "scope",
@@ -123,6 +124,7 @@ class Outlet:
         self._unyielded = 0.0
         self.scope = trio.CancelScope()
         self.head_scope = trio.CancelScope()
+        self.head_ended = False
         self.sending = 0
         self.stopping = False
         self._check_finished()
@@ -160,6 +162,11 @@ class Outlet:
                 self._gone.add(number)
                 if len(self._gone) == len(self._targets):
                     self.scope.cancel("the stages behind want no more items")
+
+    def end_head(self, why: str) -> None:
+        """Cancel the head. What it has sent still goes its way."""
+        self.head_ended = True  # a scope asks the clock before it says so
+        self.head_scope.cancel(why)
 
     def close_targets(self) -> None:
         """The task is done, and has not failed."""
@@ -245,8 +252,8 @@ class Outlet:
             for clock in self._clocks:
                 clock.go_on()
         if self.stopping and not self.sending:
-            self.head_scope.cancel("told to stop")
-        if self.head_scope.cancel_called:
+            self.end_head("told to stop")
+        if self.head_ended:
             await trio.lowlevel.checkpoint()
 
     # How items get on
@@ -258,7 +265,7 @@ class Outlet:
 
     def _is_relay_idle(self, relay: Outlet) -> bool:
         assert self._channel is not None, "a relay is behind a channel"
-        return self._channel.is_idle and not relay.head_scope.cancel_called
+        return self._channel.is_idle and not relay.head_ended
 
     async def _hand_over(self, items: Chunk, relay: Outlet) -> None:
         """Do the relay's work in its place: waking its task costs more than most work does.
@@ -281,7 +288,7 @@ class Outlet:
             return
         done: Chunk = []
         at = 0
-        while at < len(items) and not (self.head_scope.cancel_called or self._finished):
+        while at < len(items) and not (self.head_ended or self._finished):
             piece = items[at : at + pace.size]
             at += len(piece)
             done = self._work_through(piece, done, started)
@@ -311,8 +318,8 @@ class Outlet:
 
     def _work_through(self, piece: Chunk, done: Chunk, started: float) -> Chunk:
         """What has come of a piece behind what came of those before, which fails with it."""
-        young, old, oldest = get_count()
-        self._most_young = young
+        before, old, oldest = get_count()
+        self._most_young = before
         try:
             items = self._process(piece, 0)
         except BaseException:
@@ -320,10 +327,13 @@ class Outlet:
                 self._channel.turned_away += len(done)
             raise
         seconds = perf_counter() - started
-        litter = (self._most_young - young) / self._wakes_collector
-        woken = get_count()[1:] != (old, oldest)
-        self._pace.record(len(piece), seconds, 1.0 if woken else litter)
         self._unyielded += seconds
+        _, old_now, oldest_now = get_count()
+        if old_now == old and oldest_now == oldest:
+            litter = (self._most_young - before) / self._wakes_collector
+        else:
+            litter = 1.0
+        self._pace.record(len(piece), seconds, litter)
         if not done:
             return items
         done += items
@@ -472,7 +482,7 @@ class Outlet:
         """End the head as soon as a fused stage wants no more; what it is sending is cut off."""
         finished = self._finished
         if finished is not None:
-            self.head_scope.cancel(f"{finished.node.name} wants no more items")
+            self.end_head(f"{finished.node.name} wants no more items")
 
     async def flush(self) -> None:
         """Let what the fused stages still hold flow out, after the last item."""

@@ -103,7 +103,7 @@ class SegmentTask:
         """Make a source end as if it had no more items; what it is sending still goes out."""
         self._outlet.stopping = True
         if not self._outlet.sending:
-            self._outlet.head_scope.cancel("told to stop")
+            self._outlet.end_head("told to stop")
 
     def target_ended(self, channel: Channel) -> None:
         """Nobody reads from a channel any more: with the last one, cancel whatever it does."""
@@ -214,7 +214,7 @@ class SegmentTask:
 
     async def _pull(self, op: PullSource) -> None:
         outlet = self._outlet
-        if outlet.head_scope.cancel_called:
+        if outlet.head_ended:
             return
         async with opened(op) as puller:
             while True:

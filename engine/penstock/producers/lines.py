@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from .. import _options as options
@@ -12,7 +11,7 @@ from .._failing import Errors
 from .._spec import Node
 from ..stream import Stream
 from .decoding import check_reading_errors, decoded, start_decode_json, start_decode_text
-from .reading import MOST_BYTES, LinePuller, check_path, source
+from .reading import MOST_BYTES, check_path, line_source
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ def read_lines(
         errors: what becomes of a line that is not UTF-8, which is the item, as bytes.
         max_line_bytes: a line of more fails the run.
 
-    Memory holds two pieces of 256 KiB, or a line where it is longer. Raises `StageError` at run
+    Memory holds three pieces of 1 MiB, or a line where it is longer. Raises `StageError` at run
     time where the file can't be read or is damaged. Cancelled, it waits for the read that is going
     on, and the file is closed.
     """
@@ -75,7 +74,7 @@ def read_jsonl(
             as text without its end (as bytes where it is not UTF-8).
         max_line_bytes: a line of more fails the run.
 
-    Memory holds two pieces of 256 KiB, or a line where it is longer. Raises `StageError` naming
+    Memory holds three pieces of 1 MiB, or a line where it is longer. Raises `StageError` naming
     file and line where one can't be decoded, and where the file can't be read or is damaged.
     Cancelled, it waits for the read that is going on, and the file is closed.
     """
@@ -87,4 +86,4 @@ def _lines(stage: str, path: Any, errors: Errors, max_line_bytes: int) -> Node:
     check_path(stage, path)
     check_reading_errors(stage, errors)
     options.whole_number(stage, "max_line_bytes", max_line_bytes, at_least=1)
-    return source(stage, path, partial(LinePuller, Path(path), max_line_bytes))
+    return line_source(stage, path, max_line_bytes)

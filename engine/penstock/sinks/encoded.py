@@ -22,7 +22,7 @@ from .._spec import Chunk, Filling, FillingSink, Sink, StepControl
 from .atomic import check_target, traits_of_file
 from .targets import Target, open_target
 
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 20
 
 
 class Encoding(Protocol):

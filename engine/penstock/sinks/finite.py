@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+_FLOAT: Final = b"\xcb"
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 """A float 64 of MessagePack that is none; in what isn't a float, such bytes may stand, too."""
 
@@ -22,7 +23,8 @@ class FiniteJson:
 
     def __init__(self, enc_hook: Callable[[Any], Any]) -> None:
         self._json = msgspec.json.Encoder(enc_hook=enc_hook)
-        self._packed = msgspec.msgpack.Encoder(enc_hook=enc_hook)
+        self._pack_into = msgspec.msgpack.Encoder(enc_hook=enc_hook).encode_into
+        self._packed = bytearray()
         self._hook = enc_hook
 
     def encode(self, value: Any) -> bytes:
@@ -40,11 +42,12 @@ class FiniteJson:
         return data
 
     def _may_be_hiding(self, values: list[Any]) -> bool:
+        packed = self._packed
         try:
-            packed = self._packed.encode(values)
+            self._pack_into(values, packed)
         except Exception:  # noqa: BLE001 - MessagePack can't hold all that JSON can
             return True
-        return _NOT_FINITE.search(packed) is not None
+        return packed.find(_FLOAT) >= 0 and _NOT_FINITE.search(packed) is not None
 
 
 def _is_finite(plain: object) -> bool:

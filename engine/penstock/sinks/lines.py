@@ -21,7 +21,7 @@ def write_lines(path: str | os.PathLike[str]) -> Sink[str | DeadLetter[Any], int
     the name ends in ``.gz`` or ``.zst`` (which takes the extra ``zstd``). It appears, whole, when
     the run has ended well; a run that fails or is cancelled leaves the old file, or none. A link is
     followed; a FIFO or a character device is written into as the items come. Memory holds two
-    pieces of 256 KiB.
+    pieces of 1 MiB.
 
     Raises `StageError` for an item that is no str or holds a line end, and for what the operating
     system refuses; `PipelineError` where two sinks of the pipeline write the same file.
@@ -42,7 +42,7 @@ def write_jsonl(path: str | os.PathLike[str], default: Default | None = None) ->
 
     The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
     the old file, or none. A link is followed; a FIFO or a character device is written into as the
-    items come. Memory holds two pieces of 256 KiB. Raises `StageError` for an item that JSON can't
+    items come. Memory holds two pieces of 1 MiB. Raises `StageError` for an item that JSON can't
     hold, NaN and infinity among them (RFC 8259, section 6), and for what the operating system
     refuses; `PipelineError` where two sinks of the pipeline write the same file.
     """

@@ -28,7 +28,7 @@ def write_msgpack(path: str | os.PathLike[str], default: Default | None = None) 
 
     The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
     the old file, or none. A link is followed; a FIFO or a character device is written into as the
-    items come. Memory holds two pieces of 256 KiB. Raises `StageError` for an item that MessagePack
+    items come. Memory holds two pieces of 1 MiB. Raises `StageError` for an item that MessagePack
     can't hold, and for what the operating system refuses; `PipelineError` where two sinks of the
     pipeline write the same file.
     """
