@@ -63,8 +63,8 @@ class Outlet:
         "_head",
         "_letters",
         "_most_young",
+        "_only",
         "_pace",
-        "_reader",
         "_relay",
         "_sent",
         "_sides",
@@ -92,7 +92,6 @@ class Outlet:
         self._targets = targets
         self._sides = sides
         self._channel = targets[0].channel if len(targets) == 1 else None
-        self._reader = targets[0].reader if len(targets) == 1 else None
         self._gone: set[int] = set()
         self._letters: list[Any] = []
         for probe in (stages.head, *stages.steps, stages.sink):
@@ -111,6 +110,7 @@ class Outlet:
         self._deal: Callable[[Chunk], list[Chunk]] | None = None
         if stages.split is not None and isinstance(stages.split.node.op, SplitOp):
             self._deal = stages.split.node.op.deal
+        self._only = targets[0] if len(targets) == 1 and self._deal is None else None
         self._dealing = False
         self._turn = ParkingLot()
         waiting = [each.channel.capacity for each in targets if each.channel.overflow == "block"]
@@ -341,7 +341,10 @@ class Outlet:
 
     async def _give_on(self, items: Chunk) -> None:
         if items:
-            await self._send_on(items)
+            if self._only is not None:
+                await self._send_into(self._only, items)
+            else:
+                await self._deal_out(items)
         if self._letters:
             await self.send_letters()
         if self._filling is not None and self._filling.is_full():
@@ -351,13 +354,6 @@ class Outlet:
         if self._unyielded >= BUDGET:
             self._unyielded = 0.0
             await trio.lowlevel.checkpoint()
-
-    async def _send_on(self, items: Chunk) -> None:
-        if self._channel is not None and self._deal is None:
-            assert self._reader is not None, "a channel has a reader"
-            await self._send_into(self._channel, self._reader, items)
-        else:
-            await self._deal_out(items)
 
     async def _deal_out(self, items: Chunk) -> None:
         """Send to each branch what the split deals to it.
@@ -391,20 +387,20 @@ class Outlet:
                 split.items_in += first_sent
                 split.items_out += len(part)
                 target = self._targets[number]
-                await self._send_into(target.channel, target.reader, part)
+                await self._send_into(target, part)
         split.items_in += left
         split.abandoned += left
 
-    async def _send_into(self, channel: Channel, reader: Probe, items: Chunk) -> None:
+    async def _send_into(self, target: Target, items: Chunk) -> None:
         try:
-            if await channel.send(items):
+            if await target.channel.send(items):
                 self._unyielded = 0.0
         except trio.BrokenResourceError:
-            self.target_ended(channel)
+            self.target_ended(target.channel)
             if self.scope.cancel_called:
                 await trio.lowlevel.checkpoint()
         except Exception as error:  # noqa: BLE001 - the buffer's policy, or a key's own ==
-            failure = reader.failure(error)
+            failure = target.reader.failure(error)
             raise failure from failure.cause
 
     def abandon_letters(self) -> None:
@@ -497,8 +493,6 @@ class Outlet:
             for flush in probe.flushes:
                 items = flush()
                 probe.items_out += len(items)
-                items = self._process(items, number + 1)
-                if items:
-                    await self._send_on(items)
+                await self._give_on(self._process(items, number + 1))
         if self._letters:
             await self.send_letters()

@@ -35,19 +35,17 @@ class LineSplitter:
 
     def split(self, piece: bytes) -> list[bytes]:
         """The lines that end in the next piece."""
-        head, end, rest = piece.partition(b"\n")
-        self._hold(head)
-        if not end:
-            return []
-        self._parts.append(end)
-        lines = self.end()
-        more = BytesIO(rest).readlines()
-        unended = more.pop() if more and not more[-1].endswith(b"\n") else b""
-        if len(rest) > self._most:
-            self._check(more)
-        self._lines += len(more)
+        lines = BytesIO(piece).readlines()
+        unended = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines:
+            self._hold(lines[0][:-1])
+            self._parts.append(b"\n")
+            lines[:1] = self.end()
+            if len(piece) > self._most:
+                self._check(lines[1:])
+            self._lines += len(lines) - 1
         self._hold(unended)
-        return lines + more
+        return lines
 
     def end(self) -> list[bytes]:
         """The line that is held, as the last one; none where nothing is held."""

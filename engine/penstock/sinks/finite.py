@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
@@ -18,8 +18,29 @@ _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 """A float 64 of MessagePack that is none; in what isn't a float, such bytes may stand, too."""
 
 
+class JsonEncoder(Protocol):
+    """Values to JSON."""
+
+    def encode(self, value: Any, /) -> bytes:
+        """The value; raises what msgspec raises, and `ValueError`."""
+        ...
+
+    def encode_lines(self, values: list[Any], /) -> bytes | None:
+        """The values, a line each; None where one of them is to be looked for by `encode`."""
+        ...
+
+
+class LaxJson:
+    """Writes them as ``null``."""
+
+    def __init__(self, enc_hook: Callable[[Any], Any]) -> None:
+        encoder = msgspec.json.Encoder(enc_hook=enc_hook)
+        self.encode = encoder.encode
+        self.encode_lines = encoder.encode_lines
+
+
 class FiniteJson:
-    """A JSON encoder that refuses them."""
+    """Refuses them."""
 
     def __init__(self, enc_hook: Callable[[Any], Any]) -> None:
         self._json = msgspec.json.Encoder(enc_hook=enc_hook)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from .. import _options as options
 from .._failing import DeadLetter
 from .._spec import Chunk, Sink
 from .encoded import encode_each, encoded_file_sink
-from .finite import FiniteJson
+from .finite import FiniteJson, JsonEncoder, LaxJson
 from .foreign import Default, encode_hook, encode_letter_or
 
 
@@ -29,7 +30,12 @@ def write_lines(path: str | os.PathLike[str]) -> Sink[str | DeadLetter[Any], int
     return encoded_file_sink("write_lines", path, _Lines)
 
 
-def write_jsonl(path: str | os.PathLike[str], default: Default | None = None) -> Sink[Any, int]:
+def write_jsonl(
+    path: str | os.PathLike[str],
+    default: Default | None = None,
+    *,
+    nan: Literal["raise", "null"] = "raise",
+) -> Sink[Any, int]:
     """Write each item as a line of JSON; the result is their number.
 
     Dataclasses, msgspec Structs, dates, enums and UUIDs are encoded as msgspec does, exceptions as
@@ -39,16 +45,21 @@ def write_jsonl(path: str | os.PathLike[str], default: Default | None = None) ->
         path: the file; compressed where the name ends in ``.gz`` or ``.zst`` (which takes the extra
             ``zstd``).
         default: as that of ``json.dumps``: gives what can be encoded for an object that can't be.
+        nan: what becomes of NaN and infinity, which JSON doesn't have (RFC 8259, section 6): an
+            error that names the item, or ``null``, as in JavaScript. Records with other nulls are
+            looked through for them, which takes as long as to encode them.
 
     The file appears, whole, when the run has ended well; a run that fails or is cancelled leaves
     the old file, or none. A link is followed; a FIFO or a character device is written into as the
     items come. Memory holds two pieces of 1 MiB. Raises `StageError` for an item that JSON can't
-    hold, NaN and infinity among them (RFC 8259, section 6), and for what the operating system
-    refuses; `PipelineError` where two sinks of the pipeline write the same file.
+    hold, and for what the operating system refuses; `PipelineError` where two sinks of the pipeline
+    write the same file.
     """
     if default is not None:
         options.function("write_jsonl", "default", default, instead="map_async before it")
-    return encoded_file_sink("write_jsonl", path, partial(_JsonLines, default))
+    options.one_of("write_jsonl", "nan", nan, ("raise", "null"))
+    encoder = FiniteJson if nan == "raise" else LaxJson
+    return encoded_file_sink("write_jsonl", path, partial(_JsonLines, encoder, default))
 
 
 class _Lines:
@@ -80,8 +91,10 @@ def _line(item: Any) -> bytes:
 
 
 class _JsonLines:
-    def __init__(self, default: Default | None) -> None:
-        self._encoder = FiniteJson(encode_hook(default))
+    def __init__(
+        self, encoder: Callable[[Callable[[Any], Any]], JsonEncoder], default: Default | None
+    ) -> None:
+        self._encoder = encoder(encode_hook(default))
 
     def encode(self, items: Chunk) -> bytes:
         if isinstance(items[0], DeadLetter):

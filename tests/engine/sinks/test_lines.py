@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -302,6 +302,21 @@ async def test_json_has_no_nan_and_no_infinity(tmp_path: Path, number: float) ->
             await ps.from_iterable(items).to(ps.write_jsonl(tmp_path / "out")).run()
         assert caught.value.item_repr == repr(bad)
     assert names_in(tmp_path) == []
+
+
+async def test_nan_and_infinity_are_null_where_asked(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    items: list[Any] = [*NOT_FINITE, {"a": [None, float("nan")]}, Reading(float("inf")), 1.5]
+    assert await ps.from_iterable(items).to(ps.write_jsonl(path, nan="null")).run() == len(items)
+    written = await ps.read_jsonl(path).to(ps.collect()).run()
+    assert written == [None, None, None, {"a": [None, None]}, {"value": None}, 1.5]
+    with pytest.raises(ps.StageError, match="failed on item 2j"):
+        await ps.from_iterable([1, 2j]).to(ps.write_jsonl(path, nan="null")).run()
+
+
+def test_there_is_no_third_way_with_nan(tmp_path: Path) -> None:
+    with pytest.raises(ps.PipelineError, match="write_jsonl: nan must be"):
+        ps.write_jsonl(tmp_path / "out", nan=cast("Any", "skip"))
 
 
 async def test_what_only_looks_like_nan_is_written(tmp_path: Path) -> None:
