@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import penstock as ps
 
@@ -20,7 +20,7 @@ async def test_each_item_is_sent_and_the_channel_closed() -> None:
     assert received == list(range(2000))
 
 
-async def test_a_receiver_that_closes_ends_the_pipeline() -> None:
+async def test_a_receiver_that_closes_ends_the_pipeline(autojump_clock: MockClock) -> None:
     send, receive = trio.open_memory_channel[int](0)
     async with ps.every(0.001).to(ps.to_channel(send)).open() as run:
         assert await receive.receive() == 0
