@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from operator import length_hint
 from time import perf_counter
 from typing import Any
@@ -48,6 +49,7 @@ class Channel:
         "_receiver_closed",
         "_sources",
         "_unyielded",
+        "_waits_for_room",
         "abandoned",
         "passed",
         "peak",
@@ -59,6 +61,7 @@ class Channel:
     def __init__(self, inlet: Inlet, senders: int = 1) -> None:
         self._inlet = inlet
         self._buffer = make_buffer(inlet)
+        self._waits_for_room = inlet.overflow == "block"
         self._open_senders = senders
         self._receiver_closed = False
         self._line: deque[_WaitingSender] = deque()
@@ -140,14 +143,33 @@ class Channel:
         the others are counted as turned away, or put into ``unsent``, and the sender has them.
         """
         rest = items if self._line else self._put(items)
-        if rest:
-            await self._send_in_line(rest, unsent)
-            return True
-        if self._inlet.overflow != "block" and self._unyielded >= self._inlet.capacity:
+        if not rest:
+            if self._waits_for_room or self._unyielded < self._inlet.capacity:
+                return False
             self._unyielded = 0
             await trio.lowlevel.checkpoint()
             return True
-        return False
+        self._unyielded = 0
+        waiting = _WaitingSender(trio.lowlevel.current_task(), rest)
+        self._line.append(waiting)
+        started = self.send_waits.begin()
+        try:
+            # The receiver takes the items, and wakes this task when all have gone in.
+            await trio.lowlevel.wait_task_rescheduled(partial(self._leave_line, waiting, unsent))
+        finally:
+            self.send_waits.end(started)
+        return True
+
+    def _leave_line(
+        self, waiting: _WaitingSender, unsent: Chunk | None, _: object
+    ) -> trio.lowlevel.Abort:
+        self._line.remove(waiting)
+        if unsent is None:
+            self.turned_away += len(waiting.items)
+        else:
+            unsent.extend(waiting.items)
+        self._serve_line()
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _put(self, items: Chunk) -> Chunk:
         given = len(items)
@@ -155,14 +177,12 @@ class Channel:
             self.turned_away += given
             raise trio.BrokenResourceError("the stages behind want no more items")
         buffer = self._buffer
-        before = len(buffer) + buffer.dropped
-        try:
+        if self._waits_for_room:
             rest = buffer.put(items)
-        except Exception:
-            taken = len(buffer) + buffer.dropped - before
-            self.passed += taken
-            self.turned_away += given - taken
-            raise
+            if rest is items:
+                return rest
+        else:
+            rest = self._put_by_policy(items)
         taken = given - len(rest)
         held = len(buffer)
         self.passed += taken
@@ -172,26 +192,17 @@ class Channel:
         self._wake_receiver()
         return rest
 
-    async def _send_in_line(self, rest: Chunk, unsent: Chunk | None) -> None:
-        """Leave the items with the receiver, which wakes this task when all have gone in."""
-        self._unyielded = 0
-        waiting = _WaitingSender(trio.lowlevel.current_task(), rest)
-        self._line.append(waiting)
-
-        def leave_line(_: object) -> trio.lowlevel.Abort:
-            self._line.remove(waiting)
-            if unsent is None:
-                self.turned_away += len(waiting.items)
-            else:
-                unsent.extend(waiting.items)
-            self._serve_line()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        started = self.send_waits.begin()
+    def _put_by_policy(self, items: Chunk) -> Chunk:
+        """The policy, or a key's own ``==``, may raise in the midst."""
+        buffer = self._buffer
+        before = len(buffer) + buffer.dropped
         try:
-            await trio.lowlevel.wait_task_rescheduled(leave_line)
-        finally:
-            self.send_waits.end(started)
+            return buffer.put(items)
+        except Exception:
+            taken = len(buffer) + buffer.dropped - before
+            self.passed += taken
+            self.turned_away += len(items) - taken
+            raise
 
     def _serve_line(self) -> None:
         """Move what waiting senders hold into the buffer, as far as there is room."""

@@ -59,6 +59,7 @@ class Outlet:
         "_deal",
         "_dealing",
         "_filling",
+        "_finished",
         "_gone",
         "_head",
         "_letters",
@@ -94,9 +95,11 @@ class Outlet:
         self._channel = targets[0].channel if len(targets) == 1 else None
         self._gone: set[int] = set()
         self._letters: list[Any] = []
+        self._finished: list[Probe] = []  # fused stages that want no more
         for probe in (stages.head, *stages.steps, stages.sink):
             if probe is not None:
                 probe.letters = self._letters
+                probe.all_finished = self._finished
         self._steps: list[tuple[Probe, Step]] = [
             (probe, probe.node.op.start(probe))
             for probe in stages.steps
@@ -466,19 +469,10 @@ class Outlet:
             raise failure from failure.cause
         return []
 
-    @property
-    def _finished(self) -> Probe | None:
-        """A fused stage that wants no more."""
-        for probe, _ in self._steps:
-            if probe.finished:
-                return probe
-        return self._sink if self._sink is not None and self._sink.finished else None
-
     def _check_finished(self) -> None:
         """End the head as soon as a fused stage wants no more; what it is sending is cut off."""
-        finished = self._finished
-        if finished is not None:
-            self.end_head(f"{finished.node.name} wants no more items")
+        if self._finished:
+            self.end_head(f"{self._finished[0].node.name} wants no more items")
 
     async def flush(self) -> None:
         """Let what the fused stages still hold flow out, after the last item."""

@@ -34,6 +34,7 @@ class Probe:
 
     __slots__ = (
         "abandoned",
+        "all_finished",
         "busy",
         "clocks",
         "dead_lettered",
@@ -74,6 +75,7 @@ class Probe:
         self.held_told = 0
         self.telling = 0
         self.finished = False
+        self.all_finished: list[Probe] = []
         self.flushes: list[Callable[[], Chunk]] = []
         self.holders: list[Callable[[], int]] = []
         self.letters: list[tuple[Sink[Any, Any], DeadLetter[Any]]] = []
@@ -88,6 +90,7 @@ class Probe:
     def finish(self) -> None:
         """See `StepControl.finish`."""
         self.finished = True
+        self.all_finished.append(self)
 
     def at_end(self, flush: Callable[[], Chunk], held: Callable[[], int] | None = None) -> None:
         """See `StepControl.at_end`."""
