@@ -21,7 +21,7 @@ ITEMS = 1_000_000
 FUSED = 0.7
 BUFFERED = 0.6
 TURNS = 3
-"""Times as many as of other rows: a turn is short, and pairs differ by a third on a busy machine."""
+"""Times as many as of other rows: a turn is short, and what its pairs give differs by a third."""
 
 
 def fused(number: int) -> int:
