@@ -13,13 +13,12 @@ from ._errors import Location
 from ._meeting import find_shortages
 from ._plan import faults
 from ._spec import (
-    FillingSink,
     Gathered,
     JoinOp,
     Node,
+    SinkOp,
     StepControl,
     StepSink,
-    TaskSink,
     ancestors,
 )
 
@@ -79,7 +78,7 @@ def _of(end: Node, *, served: bool) -> Iterator[Finding]:
 
 def _closed(end: Node) -> Node:
     """The end of a pipeline; a stream gets a sink."""
-    if isinstance(end.op, StepSink | FillingSink | TaskSink | Gathered):
+    if isinstance(end.op, SinkOp | Gathered):
         return end
     return Node("topic", StepSink(_no_sink), (end,), end.where)
 
@@ -110,7 +109,7 @@ def _about_memory(node: Node, endless: Node | None) -> Iterator[Finding]:
     grows = node.traits.grows
     if not grows:
         return
-    if not isinstance(node.op, StepSink | FillingSink | TaskSink):
+    if not isinstance(node.op, SinkOp):
         yield Finding("warning", node.name, f"its memory grows {grows}", node.where)
     elif endless is not None:
         problem = f"its memory grows {grows}, and {endless.name} never ends"

@@ -11,7 +11,13 @@ from typing import NoReturn
 
 from ._errors import Location
 from ._plan import Plan, Segment, plan
-from ._spec import FillingSink, Gathered, Node, StepControl, StepSink, TaskSink
+from ._spec import (
+    Gathered,
+    Node,
+    SinkOp,
+    StepControl,
+    StepSink,
+)
 
 _MARKED = "#f6c344"
 _DOT_MARK = f', style=filled, fillcolor="{_MARKED}"'
@@ -104,7 +110,7 @@ class Graph:
 
 def draw(end: Node) -> Graph:
     """The graph of the pipeline or stream that ends in ``end``."""
-    is_pipeline = isinstance(end.op, StepSink | FillingSink | TaskSink | Gathered)
+    is_pipeline = isinstance(end.op, SinkOp | Gathered)
     # A stream without a sink is drawn as if something fused read it, which is then left out.
     closed = end if is_pipeline else Node("", StepSink(_no_sink), (end,), end.where)
     planned = plan(closed, drawing=not is_pipeline)

@@ -14,18 +14,15 @@ from ._segment import SegmentTask
 from ._spec import (
     Boundary,
     Branch,
-    FillingSink,
     Node,
     PullSource,
     PushSource,
-    StepSink,
-    TaskSink,
+    SinkOp,
 )
 from ._stats import BufferStats, StageStats
 
 _BARE = (Boundary, Branch)
 _SOURCES = (PullSource, PushSource)
-_SINKS = (StepSink, FillingSink, TaskSink)
 _NEAR = 0.9
 _SATURATED = 0.75
 _LATELY = 2.0
@@ -86,7 +83,7 @@ class Measure:
             for node, entry in entries(task, self._probes)
         ]
         moved = [
-            float(entry.absorbed if isinstance(node.op, _SINKS) else entry.out)
+            float(entry.absorbed if isinstance(node.op, SinkOp) else entry.out)
             for _, node, entry in found
         ]
         rates = self._moved.rates(span, moved)

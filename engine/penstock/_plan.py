@@ -38,6 +38,7 @@ from ._spec import (
     PullSource,
     PushSource,
     Sink,
+    SinkOp,
     SplitOp,
     StepOp,
     StepSink,
@@ -169,7 +170,7 @@ class _Builder:
         """The segments of the sinks; those of the sinks beside the stream are built, too."""
         last: list[Segment] = []
         for each in ends:
-            if not isinstance(each.op, StepSink | FillingSink | TaskSink):
+            if not isinstance(each.op, SinkOp):
                 raise PipelineError(
                     each.name, "a pipeline must end in a sink: .to(collect())", each.where
                 )

@@ -75,7 +75,7 @@ class Probe:
         self.held_told = 0
         self.telling = 0
         self.finished = False
-        self.all_finished: list[Probe] = []
+        self.all_finished: list[Probe] = []  # one list for the stages of a task, as `letters`
         self.flushes: list[Callable[[], Chunk]] = []
         self.holders: list[Callable[[], int]] = []
         self.letters: list[tuple[Sink[Any, Any], DeadLetter[Any]]] = []

@@ -126,7 +126,8 @@ async def _read(
 class Pieces:
     """A file's bytes, uncompressed, in pieces. It is opened in the thread, too: that may wait.
 
-    The first piece is of `PIECE_BYTES`, each next one twice as large, up to ``most_bytes``.
+    The first piece that is read in the thread is of `PIECE_BYTES`, each next one twice as large, up
+    to ``most_bytes``; all are alike where that is no larger.
     """
 
     def __init__(self, path: Path, most_bytes: int = 0) -> None:

@@ -143,7 +143,7 @@ class Stream(Generic[T_co]):
     def map(self, f: Callable[[T_co], U], *, errors: Errors = "raise") -> Stream[U]:
         """``f(item)`` for each item. For an async function there is `map_async`."""
         _check_step("map", "f", f, errors, instead="map_async")
-        start = partial(element.start_map, f)
+        start = partial(element.start_map, f, instead="map_async")
         return self._step(stage_name("map", f), start, errors, each=True)
 
     @overload

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._failing import first_checked
 from .._spec import Step, StepControl
-from .element import AtOnce, start_each
+from .element import AtOnce, start_map
 
 
 def start_pair_with_key(key: Callable[[Any], object], errors: AtOnce, control: StepControl) -> Step:
@@ -27,4 +27,4 @@ def start_pair_with_key(key: Callable[[Any], object], errors: AtOnce, control: S
         return of, item
 
     key = first_checked(key, use, "map_async first, and a key of its answers")
-    return start_each(paired, errors, control)
+    return start_map(paired, errors, control)

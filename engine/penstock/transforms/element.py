@@ -70,24 +70,17 @@ def _going_on(lazy: Lazy, errors: AtOnce, control: StepControl) -> Step:
     return step
 
 
-def start_map(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> Step:
-    """``f`` of each item, where ``f`` is the user's."""
+def start_map(
+    f: Callable[[Any], Any], errors: AtOnce, control: StepControl, *, instead: str = ""
+) -> Step:
+    """``f`` of each item. Where it is the user's own, ``instead`` says what takes an async one."""
 
     def use(function: Callable[[Any], Any]) -> None:
         nonlocal f
         f = function
 
-    f = first_checked(f, use, "map_async")
-    return make_step(
-        errors,
-        control,
-        lambda waiting: [f(item) for item in waiting],
-        lambda waiting: (f(item) for item in waiting),
-    )
-
-
-def start_each(f: Callable[[Any], Any], errors: AtOnce, control: StepControl) -> Step:
-    """``f`` of each item, where ``f`` is an operator's and calls the user's function."""
+    if instead:
+        f = first_checked(f, use, instead)
     return make_step(
         errors,
         control,
@@ -140,7 +133,7 @@ def start_tap(f: Callable[[Any], object], errors: AtOnce, control: StepControl) 
         return item
 
     f = first_checked(f, use, "map_async")
-    return start_each(look, errors, control)
+    return start_map(look, errors, control)
 
 
 def start_scan(
@@ -159,7 +152,7 @@ def start_scan(
         return state
 
     f = first_checked(f, use, "an async @transform of your own")
-    return start_each(advance, errors, control)
+    return start_map(advance, errors, control)
 
 
 def start_take(count: int, control: StepControl) -> Step:

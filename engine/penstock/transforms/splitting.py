@@ -12,7 +12,7 @@ from typing import Any
 
 from .._failing import first_checked
 from .._spec import Chunk, SplitOp, Step, StepControl
-from .element import AtOnce, start_each
+from .element import AtOnce, start_map
 
 DROPPED = -1
 """The number of the branch of an item that is thrown away."""
@@ -50,7 +50,7 @@ def start_partition(matches: Callable[[Any], object], errors: AtOnce, control: S
         return (0 if matches(item) else 1), item
 
     matches = first_checked(matches, use, "map_async and partition its answers")
-    return start_each(label, errors, control)
+    return start_map(label, errors, control)
 
 
 def start_route(
@@ -74,7 +74,7 @@ def start_route(
         return branch, item
 
     key = first_checked(key, use, "map_async and route its answers")
-    step = start_each(label, errors, control)
+    step = start_map(label, errors, control)
     if otherwise != DROPPED:
         return step
 

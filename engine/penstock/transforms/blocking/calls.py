@@ -44,7 +44,7 @@ def call_each(
 ) -> Outcome:
     """Call ``f`` for each item; ``before_each(position)`` raises to stop between two.
 
-    If it turns out to be async, that is the only failure, and the last call.
+    If the first answer shows it to be async, that is the only failure, and the last call.
     """
     results: Chunk = []
     failures: list[tuple[int, Exception]] = []
@@ -52,7 +52,10 @@ def call_each(
     for position, item in enumerate(items):
         before_each(position)
         try:
-            results.append(plain_answer(f(item), "map_async"))
+            result = f(item)
+            if not position:
+                plain_answer(result, "map_async")
+            results.append(result)
         except AsyncMismatch as error:
             return Outcome([None], [(position, error)], perf_counter() - started)
         except Exception as error:  # noqa: BLE001 - carried back to the run, whatever it is
